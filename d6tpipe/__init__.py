@@ -1,0 +1,74 @@
+"""d6tpipe: data pipelines as classes.
+
+Declare tasks with parameters, requirements and typed outputs; `run` builds what is missing. ``import d6tflow`` gives
+the same objects.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "2.0.0.dev0"
+
+from d6tpipe import cache, errors, parameters, settings, targets, tasks
+from d6tpipe.cache import data
+from d6tpipe.decorators import clone_parent, inherits, requires
+from d6tpipe.export import FlowExport, FlowImport
+from d6tpipe.flow import (
+    enable_cloud_storage,
+    enable_gcs,
+    invalidate_all,
+    invalidate_downstream,
+    invalidate_orphans,
+    invalidate_upstream,
+    preview,
+    run,
+    set_dir,
+    show,
+    taskflow_downstream,
+    taskflow_upstream,
+)
+from d6tpipe.parameters import *  # noqa: F403
+from d6tpipe.workflows import Workflow, WorkflowMulti
+
+__all__ = [
+    *parameters.__all__,
+    "FlowExport",
+    "FlowImport",
+    "Workflow",
+    "WorkflowMulti",
+    "cache",
+    "clone_parent",
+    "data",
+    "enable_cloud_storage",
+    "enable_gcs",
+    "errors",
+    "functional",
+    "inherits",
+    "invalidate_all",
+    "invalidate_downstream",
+    "invalidate_orphans",
+    "invalidate_upstream",
+    "parameters",
+    "pipes",
+    "preview",
+    "requires",
+    "run",
+    "set_dir",
+    "settings",
+    "show",
+    "targets",
+    "taskflow_downstream",
+    "taskflow_upstream",
+    "tasks",
+    "utils",
+]
+
+_LATER = ("functional", "pipes", "testing", "utils")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return importlib.import_module(f"d6tpipe.{name}")
+    raise AttributeError(f"module 'd6tpipe' has no attribute {name!r}")

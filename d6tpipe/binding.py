@@ -1,0 +1,86 @@
+"""Where a task is bound to, and which body is running: the two context variables of the declarations.
+
+A `Binding` is what a `Workflow` adds to its tasks: a path and attached flows. It is carried by a context variable
+through ``requires()``, ``input()`` and ``run()``, so that a task written out by hand inside them is bound alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+__all__ = ["BINDING", "FRAME", "Binding", "Frame", "binding_for", "bound"]
+
+
+class Binding:
+    """What a workflow adds to the tasks it makes; equal only to itself.
+
+    Attributes
+    ----------
+    path : str or None
+        Data folder of the tasks; beats the class attribute ``path``.
+    flows : mapping of str to Workflow, or None
+        Other flows that a body can reach as ``self.flows["name"]``.
+    """
+
+    __slots__ = ("flows", "path")
+
+    def __init__(self, path: str | None, flows: Mapping[str, Any] | None) -> None:
+        self.path, self.flows = path, flows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return binding_for, (self.path, self.flows)
+
+
+class Frame:
+    """One body while it runs.
+
+    Attributes
+    ----------
+    task : luigi.Task
+    requires : object
+        What ``task.requires()`` returned when the graph was built; None outside a run.
+    saved : set of str
+        Names of the outputs saved so far.
+    entered : bool
+        Whether the body itself has been entered (``super().run()`` must not save twice).
+    """
+
+    __slots__ = ("entered", "folders", "requires", "saved", "task")
+
+    def __init__(self, task: Any, requires: Any = None, folders: set[str] | None = None) -> None:
+        self.task = task
+        self.requires = requires
+        self.saved: set[str] = set()
+        self.entered = False
+        self.folders = folders  # folders known to exist in this run; None: look each time
+
+
+BINDING: ContextVar[Binding | None] = ContextVar("d6tpipe_binding", default=None)
+FRAME: ContextVar[Frame | None] = ContextVar("d6tpipe_frame", default=None)
+
+_BY_PATH: dict[str, Binding] = {}
+
+
+def binding_for(path: str | None, flows: Mapping[str, Any] | None = None) -> Binding | None:
+    """Return the binding to `path` and `flows`; None if there is nothing to bind.
+
+    Bindings of one path without flows are one object, so two workflows over one folder share their tasks.
+    """
+    if flows:
+        return Binding(path, flows)
+    if path is None:
+        return None
+    return _BY_PATH.setdefault(path, Binding(path, None))
+
+
+@contextmanager
+def bound(binding: Binding | None) -> Iterator[None]:
+    """Make tasks inside the ``with`` block belong to `binding`."""
+    token = BINDING.set(binding)
+    try:
+        yield
+    finally:
+        BINDING.reset(token)

@@ -1,0 +1,214 @@
+"""Running one body: what a worker does with one task, whatever the executor."""
+
+from __future__ import annotations
+
+import os
+import traceback
+import warnings
+from collections.abc import Callable, Generator
+from time import perf_counter
+from types import GeneratorType
+from typing import Any
+
+import luigi
+from luigi.task import flatten
+
+from d6tpipe.binding import FRAME, Frame
+from d6tpipe.errors import MissingOutputError
+from d6tpipe.interfaces import Failure, Outcome, State
+from d6tpipe.tasks import TaskAggregator, TaskData
+from d6tpipe.tasks.outputs import layout
+
+__all__ = ["BodyRunner", "failure_of", "missing_input"]
+
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def failure_of(task: Any, error: BaseException, seconds: float = 0.0) -> Failure:
+    """Return the failure for `error`; its traceback starts at the first frame that is not ours."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
+        frames = frames.tb_next
+    text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+    return Failure(task, error, text, seconds)
+
+
+def missing_input(node: Any) -> Failure:
+    """Return the failure of an external task whose output does not exist."""
+    task = node.task
+    outputs = [getattr(target, "path", target) for target in flatten(task.output()) if not target.exists()]
+    error = MissingOutputError(
+        f"{task.task_family} is external, and what it stands for does not exist",
+        task=task,
+        facts={"missing": "\n".join(map(str, outputs)) or "no output declared, and complete() says no"},
+        hint="Put it there, or give the class a run() that makes it.",
+    )
+    return Failure(task, error, "", 0.0)
+
+
+class BodyRunner:
+    """Runs bodies; one per run.
+
+    luigi's bodies may call ``set_status_message``, ``set_progress_percentage``, ``set_tracking_url``,
+    ``scheduler_messages`` and ``decrease_running_resources``: these exist while a body runs.
+    """
+
+    def __init__(self) -> None:
+        self._folders: set[str] = set()
+
+    def __call__(self, node: Any, used: bool) -> Outcome:
+        """Run the body of ``node.task``.
+
+        Parameters
+        ----------
+        node : NodeLike
+        used : bool
+            Whether another task of the run waits for the output.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            The only exception that is not turned into a failure.
+        """
+        return _Body(node, used, self._folders).start()
+
+
+def _ignore(*_: Any, **__: Any) -> None:
+    """What luigi's status calls do without a central scheduler."""
+
+
+_HOOKS: dict[str, Any] = {
+    "set_status_message": _ignore,
+    "set_progress_percentage": _ignore,
+    "set_tracking_url": _ignore,
+    "decrease_running_resources": _ignore,
+    "scheduler_messages": None,
+}
+
+
+class _Body:
+    """One body, up to its end or to where it asks for more."""
+
+    __slots__ = ("frame", "generator", "requirements", "seconds", "task", "used", "wanted")
+
+    def __init__(self, node: Any, used: bool, folders: set[str]) -> None:
+        self.task = node.task
+        self.used = used
+        self.frame = Frame(self.task, node.requires, folders)
+        self.generator: Generator[Any, Any, Any] | None = None
+        self.seconds = 0.0
+        self.requirements: list[Any] = []
+        self.wanted: Any = None
+
+    def start(self) -> Outcome:
+        if isinstance(self.task, TaskAggregator):
+            return Outcome(State.BUILT, 0.0)  # all it stands for is built
+        return self._step(self.task.run)
+
+    def resume(self) -> Outcome:
+        """Go on after what the body asked for is complete."""
+        return self._step(lambda: self._drive(self._answer))
+
+    def close(self) -> None:
+        """Give the body up."""
+        if self.generator is not None:
+            self.generator.close()
+
+    def _step(self, work: Callable[[], Any]) -> Outcome:
+        task = self.task
+        attributes = task.__dict__
+        attributes.update(_HOOKS)
+        token = FRAME.set(self.frame)
+        begin = perf_counter()
+        try:
+            value = work()
+            if value.__class__ is GeneratorType and self.generator is None:
+                self.generator = value
+                value = self._drive(lambda: next(self.generator))  # type: ignore[arg-type]
+            self.seconds += perf_counter() - begin
+            if self.requirements:
+                return Outcome(State.RUNNING, self.seconds, suspension=self)
+            outcome = self._finish()
+            if outcome.failure is None:
+                task.on_success()
+                return outcome
+            task.on_failure(outcome.failure.error)
+            return outcome
+        except KeyboardInterrupt:
+            self.close()
+            raise
+        except BaseException as error:  # SystemExit of a body ends this task, not the run
+            self.seconds += perf_counter() - begin
+            failure = failure_of(task, error, self.seconds)
+            try:
+                task.on_failure(error)
+            except Exception as second:
+                warnings.warn(f"on_failure of {task!r} raised {type(second).__name__}: {second}", stacklevel=1)
+            return Outcome(State.FAILED, self.seconds, failure)
+        finally:
+            FRAME.reset(token)
+            for name in _HOOKS:
+                attributes.pop(name, None)
+
+    def _drive(self, step: Callable[[], Any]) -> None:
+        """Step a generator until it ends or yields something that is not complete."""
+        self.requirements = []
+        while True:
+            try:
+                wanted = step()
+            except StopIteration:
+                return
+            if not isinstance(wanted, luigi.DynamicRequirements):
+                wanted = luigi.DynamicRequirements(wanted)
+            tasks = wanted.flat_requirements
+            wrong = [task for task in tasks if not isinstance(task, luigi.Task)]
+            if wrong:
+                raise TypeError(f"run() yielded {wrong[0]!r}, which is not a task")
+            self.wanted = wanted
+            complete = wanted.complete() if wanted.custom_complete is not None else not tasks
+            if not complete:
+                self.requirements = tasks
+                return
+            step = self._answer
+
+    def _answer(self) -> Any:
+        """Hand the body the targets of what it asked for."""
+        assert self.generator is not None
+        return self.generator.send(self.wanted.paths)
+
+    def _finish(self) -> Outcome:
+        task, frame = self.task, self.frame
+        ours = isinstance(task, TaskData)
+        if ours and frame.saved and len(frame.saved) == len(layout(task).keys):
+            return Outcome(State.BUILT, self.seconds)
+        outputs = flatten(task.output())
+        if ours and type(task).complete is TaskData.complete:
+            complete = bool(outputs) and all([target.exists() for target in outputs])
+        else:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Task .* without outputs has no custom complete")
+                complete = bool(task.complete())
+        if complete:
+            return Outcome(State.BUILT, self.seconds)
+        missing = [target for target in outputs if not target.exists()]
+        if not self.used and not frame.saved and len(missing) == len(outputs):
+            if outputs:
+                warnings.warn(
+                    f"{task!r} ran but saved nothing: its output {getattr(missing[0], 'path', missing[0])} "
+                    "does not exist, so it will run again next time. Call self.save(...) in run().",
+                    stacklevel=1,
+                )
+            return Outcome(State.NO_OUTPUT, self.seconds)
+        error = MissingOutputError(
+            f"run() of {task.task_family} returned, but "
+            + ("an output is missing" if missing else "its complete() still says no"),
+            task=task,
+            facts={
+                "missing": "\n".join(str(getattr(target, "path", target)) for target in missing[:10]) or "nothing",
+                "saved": ", ".join(sorted(frame.saved)) or "nothing",
+            },
+            hint="Call self.save(...) once in run(), with every output that the class declares.",
+        )
+        return Outcome(State.FAILED, self.seconds, Failure(task, error, "", self.seconds))
+
+

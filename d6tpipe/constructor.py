@@ -1,0 +1,481 @@
+"""Making task instances: one constructor, one id and one key function, generated once per class.
+
+luigi walks ``dir(cls)`` at every construction (about 250 us for four parameters); here the loop over the parameters is
+written out as Python source, as attrs and dataclasses do, so that a new task costs a few microseconds and a
+known one less. Compiled parts live in a table beside the classes, not in them: whatever stands in a class dict is
+shipped with it by cloudpickle.
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import weakref
+from collections.abc import Callable, Hashable, Mapping
+from hashlib import md5
+from json.encoder import encode_basestring_ascii
+from typing import Any
+
+import luigi
+from luigi.cmdline_parser import CmdlineParser
+from luigi.configuration import get_config
+from luigi.parameter import ParameterVisibility
+
+from d6tpipe import settings
+from d6tpipe.binding import BINDING
+from d6tpipe.errors import DeclarationError, ParameterError
+from d6tpipe.identity import UNSAFE, nearest, task_id_text
+from d6tpipe.parameters import canonical, emit_text, fast_type, strict_key, text
+
+__all__ = ["MISSING", "Blueprint", "blueprint", "drop_blueprint"]
+
+MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
+"""Stands for a parameter that was not given."""
+
+_MEMO_LIMIT = 10_000
+_NO_DEFAULT = luigi.Parameter()._default  # luigi's private mark for "no default"
+
+# Classes of which `canonical` depends on the value alone: its answers may be remembered.
+_PURE = {
+    "BoolParameter", "ChoiceParameter", "DateHourParameter", "DateIntervalParameter", "DateMinuteParameter",
+    "DateParameter", "DateSecondParameter", "EnumParameter", "FloatParameter", "IntParameter", "MonthParameter",
+    "NumericalParameter", "OptionalBoolParameter", "OptionalChoiceParameter", "OptionalFloatParameter",
+    "OptionalIntParameter", "OptionalNumericalParameter", "OptionalStrParameter", "StrParameter",
+    "TimeDeltaParameter", "YearParameter",
+}  # fmt: skip
+
+
+class _Interned(weakref.ref):  # type: ignore[type-arg]
+    """A weak reference that knows its place in the table of live instances."""
+
+    __slots__ = ("key", "table")
+
+
+def _forget(reference: _Interned) -> None:
+    if reference.table.get(reference.key) is reference:
+        del reference.table[reference.key]
+
+
+class Blueprint:
+    """What is compiled once per task class.
+
+    Attributes
+    ----------
+    cls : type
+    family : str
+    parameters : list of (str, luigi.Parameter)
+        In the order they were declared.
+    by_name : dict of str to luigi.Parameter
+    identity_names : tuple of str
+        Parameters that enter the task id, sorted.
+    older_texts : dict of str to dict
+        Parameter name -> canonical text -> the text that d6tflow would have put in the id for a value that was
+        given in another spelling (``FloatParameter(5)``: "5.0" -> "5").
+    make : callable
+        ``make(*args, **kwargs) -> task``, the fast path of ``cls(...)``.
+    fill : callable
+        ``fill(task, *args, **kwargs) -> intern key``, what ``__init__`` does for classes with an own ``__init__``.
+    """
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+        self.family: str = cls.get_task_family()  # type: ignore[attr-defined]
+        self.parameters = _declared(cls)
+        self.by_name = dict(self.parameters)
+        self.instances: dict[Hashable, _Interned] = {}
+        self.older_texts: dict[str, dict[str, str]] = {}
+        self.identity_names = tuple(
+            sorted(
+                name
+                for name, parameter in self.parameters
+                if parameter.significant and parameter.visibility == ParameterVisibility.PUBLIC
+            )
+        )
+        self.ignores_defaults = any(
+            getattr(self.by_name[name], "ignore_default", False) for name in self.identity_names
+        )
+        self._defaults: dict[str, tuple[Any, Hashable]] = {}
+        self._clones: dict[type, Callable[..., Any]] = {}
+        self.make, self.fill = _compile(self)
+        self.task_id: Callable[[Mapping[str, Any]], str] = (
+            self._slow_task_id if self.ignores_defaults else _compile_id(self)
+        )
+        self.outputs: Any = None  # tasks.outputs keeps what it compiles here
+
+    # ---- values
+
+    def default(self, name: str) -> tuple[Any, Hashable]:
+        """Return the canonical default of a parameter and its key part.
+
+        As in luigi, the command line and a configuration section named like the family come first.
+        """
+        parameter = self.by_name[name]
+        if CmdlineParser.get_instance() is None and not get_config().has_section(self.family):
+            if parameter._config_path is None:
+                known = self._defaults.get(name)
+                if known is not None:
+                    return known
+                if parameter._default is not _NO_DEFAULT:
+                    known = self._defaults[name] = self.admit(name, parameter._default)
+                    return known
+        if not parameter.has_task_value(self.family, name):
+            needed = [n for n, p in self.parameters if not p.has_task_value(self.family, n)]
+            raise ParameterError(
+                f"{self.family} needs a value for parameter '{name}'",
+                facts={"needed": ", ".join(needed), "declared in": _place(self.cls)},
+                hint=f"Write {self.cls.__name__}({name}=...), or give the parameter a default.",
+            )
+        return self.admit(name, parameter.task_value(self.family, name))
+
+    def admit(self, name: str, value: Any) -> tuple[Any, Hashable]:
+        """Return the canonical form of a given value, and what stands for it in the key (None: unhashable)."""
+        parameter = self.by_name[name]
+        try:
+            proper = canonical(parameter, value)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise ParameterError(
+                f"{self.family} got a value for parameter '{name}' that does not fit",
+                facts={
+                    "value": f"{value!r} ({type(value).__name__})",
+                    "parameter": f"{name} = {type(parameter).__name__}(...)",
+                    "problem": error,
+                },
+                hint=f"Give '{name}' a value that {type(parameter).__name__} takes.",
+            ) from error
+        if proper is not value and parameter.significant:
+            self._note_older_text(name, parameter, value, proper)
+        return proper, strict_key(parameter, proper)
+
+    def _note_older_text(self, name: str, parameter: luigi.Parameter, value: Any, proper: Any) -> None:
+        try:
+            older = parameter.serialize(parameter.normalize(value))
+        except Exception:  # luigi itself cannot take this spelling: no data folder can hold its id
+            return
+        current = text(parameter, proper)
+        if older != current:
+            known = self.older_texts.setdefault(name, {})
+            if len(known) < _MEMO_LIMIT:
+                known[current] = older
+
+    # ---- ids
+
+    def texts(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return the serialised values that enter the task id."""
+        found = {}
+        for name in self.identity_names:
+            parameter = self.by_name[name]
+            value = values[name]
+            if getattr(parameter, "ignore_default", False) and parameter._default is not _NO_DEFAULT:
+                if strict_key(parameter, value) == strict_key(parameter, canonical(parameter, parameter._default)):
+                    continue
+            found[name] = text(parameter, value)
+        return found
+
+    def _slow_task_id(self, values: Mapping[str, Any]) -> str:
+        return task_id_text(self.family, self.texts(values), settings.parameter_count, settings.parameter_length)
+
+    def older_task_id(self, values: Mapping[str, Any]) -> str | None:
+        """Return the id that d6tflow would have given the same task as it was spelt, if that differs."""
+        if not self.older_texts:
+            return None
+        texts = self.texts(values)
+        older = {name: self.older_texts.get(name, {}).get(value, value) for name, value in texts.items()}
+        if older == texts:
+            return None
+        return task_id_text(self.family, older, settings.parameter_count, settings.parameter_length)
+
+    # ---- cloning
+
+    def clone(self, task: Any, cls: type, changes: Mapping[str, Any]) -> Any:
+        """Return a task of `cls` with the values of `task` for the parameters that both declare."""
+        if not changes:
+            cloner = self._clones.get(cls)
+            if cloner is None:
+                cloner = self._clones[cls] = _compile_clone(self, cls)
+            return cloner(task.__dict__)
+        theirs = [name for name, _ in cls.get_params()]  # type: ignore[attr-defined]
+        unknown = [name for name in changes if name not in theirs]
+        if unknown and settings.unknown_parameters == "error":
+            raise unknown_parameter(cls, unknown[0], theirs)
+        values = {name: task.__dict__[name] for name in theirs if name in self.by_name}
+        values.update({name: value for name, value in changes.items() if name in theirs})
+        return cls(**values)
+
+    # ---- mistakes
+
+    def reject(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Turn a call that does not fit the signature into a `ParameterError`, or repair it if settings say so."""
+        positional = [name for name, parameter in self.parameters if parameter.positional]
+        if len(args) > len(positional):
+            raise ParameterError(
+                f"{self.family} takes {len(positional)} positional values, {len(args)} were given",
+                facts={"parameters": ", ".join(positional) or "none", "given": ", ".join(map(repr, args))},
+                hint="Pass values by name.",
+            )
+        for name in positional[: len(args)]:
+            if name in kwargs:
+                raise ParameterError(
+                    f"{self.family} got two values for parameter '{name}'",
+                    facts={"by position": repr(args[positional.index(name)]), "by name": repr(kwargs[name])},
+                    hint="Pass it once.",
+                )
+        unknown = [name for name in kwargs if name not in self.by_name and name not in ("path", "flows")]
+        if unknown and settings.unknown_parameters == "ignore":
+            return self.cls(*args, **{name: value for name, value in kwargs.items() if name not in unknown})
+        if unknown:
+            raise unknown_parameter(self.cls, unknown[0], list(self.by_name))
+        return NotImplemented
+
+
+def unknown_parameter(cls: type, name: str, known: list[str]) -> ParameterError:
+    """Return the error for a parameter name that `cls` does not declare."""
+    near = nearest(name, known)
+    hint = f"Did you mean '{near}'?" if near else "Use one of its parameters, or declare this one."
+    return ParameterError(
+        f"{cls.__name__} has no parameter '{name}'",
+        facts={"parameters": ", ".join(known) or "none", "declared in": _place(cls)},
+        hint=hint + " (settings.unknown_parameters = 'ignore' drops unknown names while porting.)",
+    )
+
+
+_BLUEPRINTS: dict[type, Blueprint] = {}
+
+
+def blueprint(cls: type) -> Blueprint:
+    """Return what is compiled for a task class, compiling it on first use."""
+    found = _BLUEPRINTS.get(cls)
+    if found is None:
+        found = _BLUEPRINTS[cls] = Blueprint(cls)
+    return found
+
+
+def drop_blueprint(cls: type) -> None:
+    """Forget what was compiled for `cls` and its subclasses: an attribute of the class has changed."""
+    for known in list(_BLUEPRINTS):
+        if issubclass(known, cls):
+            del _BLUEPRINTS[known]
+        elif cls in (made := _BLUEPRINTS[known])._clones:
+            del made._clones[cls]
+
+
+def _declared(cls: type) -> list[tuple[str, luigi.Parameter]]:
+    found = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, luigi.Parameter):
+                found[name] = value
+            elif name in found:
+                del found[name]  # a subclass may replace a parameter by a plain value
+    for name in found:
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise DeclarationError(
+                f"'{name}' cannot be the name of a parameter", task=cls, hint="Use a Python identifier."
+            )
+    return sorted(found.items(), key=lambda item: item[1]._counter)
+
+
+def _place(cls: type) -> str:
+    try:
+        return f"{inspect.getsourcefile(cls)}:{inspect.getsourcelines(cls)[1]}"
+    except (OSError, TypeError):  # defined in a notebook cell or by exec
+        return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _is_own_class(parameter: luigi.Parameter) -> bool:
+    return type(parameter).__module__ in ("luigi.parameter", "d6tpipe.parameters")
+
+
+def _fixer(plan: Blueprint, name: str) -> Callable[[Any], tuple[Any, Hashable]]:
+    """Return the slow half of taking a value: default, coercion, canonical form, memo."""
+    parameter = plan.by_name[name]
+    admit, default = plan.admit, plan.default
+    if not (_is_own_class(parameter) and type(parameter).__name__ in _PURE):
+
+        def fix(value: Any) -> tuple[Any, Hashable]:
+            return default(name) if value is MISSING else admit(name, value)
+
+        return fix
+    memo: dict[Any, tuple[Any, Hashable]] = {}
+
+    def fix_from_memo(value: Any) -> tuple[Any, Hashable]:
+        if value is MISSING:
+            return default(name)
+        kind = value.__class__
+        if kind is float:  # 0.0 == -0.0, and nan is no key
+            return admit(name, value)
+        try:
+            known = memo.get((kind, value))
+        except TypeError:  # unhashable
+            return admit(name, value)
+        if known is None:
+            known = admit(name, value)
+            if len(memo) < _MEMO_LIMIT:
+                memo[kind, value] = known
+        return known
+
+    return fix_from_memo
+
+
+def _compile(plan: Blueprint) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Write and compile ``make`` and ``fill`` of a class."""
+    cls = plan.cls
+    names = {"__missing": MISSING, "__cls": cls, "__new": object.__new__, "__binding": BINDING.get,
+             "__family": plan.family, "__table": plan.instances, "__ref": _Interned, "__forget": _forget,
+             "__str": str}  # fmt: skip
+    positional = [n for n, p in plan.parameters if p.positional]
+    by_name_only = [n for n, p in plan.parameters if not p.positional]
+    extra = [n for n in ("path", "flows") if n not in plan.by_name]
+    signature = ", ".join(
+        [f"{n}=__missing" for n in positional]
+        + (["*"] if by_name_only or extra else [])
+        + [f"{n}=__missing" for n in by_name_only]
+        + [f"{n}=None" for n in extra]
+    )
+    lines, parts, unhashable = [], {}, []
+    for name, parameter in plan.parameters:
+        names[f"__fix_{name}"] = _fixer(plan, name)
+        fast = fast_type(parameter)
+        part = f"__k_{name}"
+        if fast in (int, bool, str):
+            lines.append(f"if {name}.__class__ is not {fast.__name__}: {name} = __fix_{name}({name})[0]")
+            parts[name] = name
+        elif fast is float:
+            lines.append(f"if {name}.__class__ is float and {name} == {name} and {name} != 0.0: {part} = {name}")
+            lines.append(f"else: {name}, {part} = __fix_{name}({name})")
+            parts[name] = part
+        elif fast is object:
+            lines.append(f"if {name}.__class__ is str: {part} = {name}")
+            lines.append(f"else: {name}, {part} = __fix_{name}({name})")
+            parts[name] = part
+            unhashable.append(part)
+        elif fast is not None:  # dates, enum members, paths: the value is its own key
+            names[f"__t_{name}"] = fast
+            lines.append(f"if {name}.__class__ is __t_{name}: {part} = {name}")
+            lines.append(f"else: {name}, {part} = __fix_{name}({name})")
+            parts[name] = part
+        else:
+            lines.append(f"{name}, {part} = __fix_{name}({name})")
+            parts[name] = part
+            unhashable.append(part)
+    own_path = "path" if "path" in extra else "None"
+    lines.append("__b = __binding()")
+    if "path" in extra:
+        lines.append("if path is not None: path = __str(path)")
+    lines.append(f"__where = {own_path} if __b is None or __b.path is None else __b.path")
+    significant = [n for n, p in plan.parameters if p.significant]
+    other = [n for n, p in plan.parameters if not p.significant]
+    lines.append(f"__key = (__family, __where, {''.join(parts[n] + ', ' for n in significant)})")
+    lines.append(f"__whole = (__key, {''.join(parts[n] + ', ' for n in other)})" if other else "__whole = __key")
+    lines.append("if __b is not None: __whole = (__whole, __b)")
+    if "flows" in extra:
+        lines.append("if flows: __whole = None")
+    if unhashable:
+        lines.append(f"if {' or '.join(f'{part} is None' for part in unhashable)}: __whole = None")
+    store = [f"__d[{n!r}] = {n}" for n, _ in plan.parameters]
+    store += ["__d['_key'] = __key", "if __b is not None: __d['_binding'] = __b"]
+    if "path" in extra:
+        store.append("if path is not None: __d['_own_path'] = path")
+    if "flows" in extra:
+        store.append("if flows: __d['_own_flows'] = flows")
+    if unhashable:  # unhashable values: the id stands for the values
+        store.append("if __whole is None and not __hashable(__key): __d['_key'] = (__family, __where, __self.task_id)")
+        names["__hashable"] = _hashable
+    make = [
+        f"def make({signature}):",
+        *lines,
+        "if __whole is not None:",
+        "    __r = __table.get(__whole)",
+        "    if __r is not None:",
+        "        __self = __r()",
+        "        if __self is not None: return __self",
+        "__self = __new(__cls)",
+        "__d = __self.__dict__",
+        *store,
+        "if __whole is not None:",
+        "    __r = __ref(__self, __forget)",
+        "    __r.key = __whole",
+        "    __r.table = __table",
+        "    __table[__whole] = __r",
+        "return __self",
+    ]
+    fill = [f"def fill(__self, /, {signature}):", *lines, "__d = __self.__dict__", *store, "return __whole"]
+    source = "\n    ".join(make) + "\n" + "\n    ".join(fill)
+    exec(compile(source, f"<constructor of {cls.__qualname__}>", "exec"), names)
+    quick, filler = names["make"], names["fill"]
+
+    def make_through_init(*args: Any, **kwargs: Any) -> Any:
+        task = cls.__new__(cls, *args, **kwargs) if cls.__new__ is not object.__new__ else object.__new__(cls)
+        task.__init__(*args, **kwargs)  # type: ignore[misc]
+        whole = task.__dict__.pop("_intern", MISSING)
+        if whole is MISSING:
+            raise DeclarationError(
+                f"{cls.__name__}.__init__ did not call super().__init__",
+                task=cls,
+                hint="Call super().__init__(*args, **kwargs) first in __init__.",
+            )
+        if whole is None:
+            return task
+        reference = plan.instances.get(whole)
+        known = reference() if reference is not None else None
+        if known is not None:
+            return known
+        reference = _Interned(task, _forget)
+        reference.key, reference.table = whole, plan.instances
+        plan.instances[whole] = reference
+        return task
+
+    plain = cls.__new__ is object.__new__ and getattr(cls.__init__, "_d6tpipe_fills", False)  # type: ignore[misc]
+    return (quick if plain else make_through_init), filler
+
+
+def _hashable(key: tuple[Any, ...]) -> bool:
+    return None not in key[2:]
+
+
+def _compile_id(plan: Blueprint) -> Callable[[Mapping[str, Any]], str]:
+    """Write and compile the function from an instance's ``__dict__`` to its task id.
+
+    The same text as `identity.task_id_text`, without the generic loops: 1.5 us instead of 6 for four parameters.
+    """
+    names: dict[str, Any] = {"__json": encode_basestring_ascii, "__md5": md5, "__settings": settings,
+                             "__slow": plan._slow_task_id, "__text": text}  # fmt: skip
+    lines = [
+        "def task_id(values):",
+        "if __settings.parameter_count != 20 or __settings.parameter_length != 64: return __slow(values)",
+    ]
+    pieces, shown = [], []
+    for number, name in enumerate(plan.identity_names):
+        parameter = plan.by_name[name]
+        template = emit_text(parameter)
+        value = f"values[{name!r}]"
+        names[f"__p{number}"] = parameter
+        if fast_type(parameter) is object:
+            lines.append(f"v = {value}")
+            lines.append(f"t{number} = v if v.__class__ is str else __text(__p{number}, v)")
+        elif template is None:
+            lines.append(f"t{number} = __text(__p{number}, {value})")
+        else:
+            lines.append(f"v = {value}")
+            lines.append(f"t{number} = {template.replace('{v}', 'v')}")
+        pieces.append(f"{name!r}".replace("'", '"') + f":{{__json(t{number})}}")
+        if number < 20:
+            shown.append(f"{{t{number}[:64]}}")
+    body = ",".join(pieces)
+    lines.append("pairs = f'{{" + body + "}}'")
+    lines.append("shown = f'" + "_".join(shown) + "'")
+    lines.append("if shown and not (shown.isascii() and ('_' + shown).isidentifier()): shown = __safe('_', shown)")
+    lines.append(
+        f"return f'{plan.family}_{{shown}}_{{__md5(pairs.encode(), usedforsecurity=False).hexdigest()[:10]}}'"
+    )
+    names["__safe"] = UNSAFE.sub
+    exec(compile("\n    ".join(lines), f"<task id of {plan.cls.__qualname__}>", "exec"), names)
+    return names["task_id"]  # type: ignore[no-any-return]
+
+
+def _compile_clone(plan: Blueprint, cls: type) -> Callable[..., Any]:
+    """Write and compile ``values -> cls(shared values)``."""
+    shared = [name for name, _ in cls.get_params() if name in plan.by_name]  # type: ignore[attr-defined]
+    arguments = ", ".join(f"{name}=values[{name!r}]" for name in shared)
+    names: dict[str, Any] = {"__cls": cls}
+    exec(f"def clone(values): return __cls({arguments})", names)
+    return names["clone"]  # type: ignore[no-any-return]

@@ -1,0 +1,212 @@
+"""The build loop: joins plan, view and executor. One thread decides; bodies run where the executor puts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from d6tpipe.engine.freshness import judge
+from d6tpipe.engine.graph import Graph, Node
+from d6tpipe.engine.plan import Plan
+from d6tpipe.errors import GraphError
+from d6tpipe.interfaces import Event, EventKind, Executor, Failure, Outcome, Reporter, State, Suspension, TaskView
+
+__all__ = ["build"]
+
+
+class _Waiting:
+    """A suspended body and what it still waits for."""
+
+    __slots__ = ("left", "node", "suspension")
+
+    def __init__(self, node: Node, suspension: Suspension, left: set[Node]) -> None:
+        self.node, self.suspension, self.left = node, suspension, left
+
+
+class _Loop:
+    def __init__(
+        self,
+        graph: Graph,
+        plan: Plan,
+        view: TaskView,
+        executor: Executor,
+        work: Callable[[Node, bool], Outcome],
+        report: Reporter,
+        refuse: Callable[[Node], Failure],
+        fail: Callable[[Node, BaseException], Failure],
+        max_failures: int | None,
+    ) -> None:
+        self.graph, self.plan, self.view, self.executor = graph, plan, view, executor
+        self.work, self.report, self.refuse, self.fail = work, report, refuse, fail
+        self.max_failures = max_failures
+        self.failures = 0
+        self.running = 0
+        self.waiting: dict[Node, list[_Waiting]] = {}
+        self.suspended: dict[Node, _Waiting] = {}
+
+    # ---- running
+
+    def run(self) -> None:
+        plan, executor = self.plan, self.executor
+        self.tell_skipped()
+        while True:
+            while self.running < executor.capacity:
+                node = plan.take()
+                if node is None:
+                    break
+                self.start(node)
+            if self.running:
+                for node, outcome in executor.wait():
+                    self.running -= 1
+                    self.settle(node, outcome)
+            elif self.suspended:  # nothing runs and nothing can: bodies wait for each other
+                self.break_circle()
+            else:
+                break
+
+    def start(self, node: Node) -> None:
+        view, plan = self.view, self.plan
+        if not view.enabled(node):
+            plan.disabled(node)
+            self.tell_skipped()
+        elif not view.runnable(node):
+            self.failed(node, self.refuse(node))
+        else:
+            self.report(Event(EventKind.STARTED, node.task, State.RUNNING))
+            self.submit(node, lambda: self.work(node, plan.is_used(node)))
+
+    def submit(self, node: Node, work: Callable[[], Outcome]) -> None:
+        self.running += 1
+        self.executor.submit(node, work)
+
+    def settle(self, node: Node, outcome: Outcome) -> None:
+        node.seconds = outcome.seconds
+        if outcome.suspension is not None:
+            self.suspend(node, outcome.suspension)
+        elif outcome.failure is not None:
+            self.failed(node, outcome.failure)
+        else:
+            self.plan.built(node, outcome.state)
+            self.report(Event(EventKind.COMPLETED, node.task, outcome.state, outcome.seconds))
+            if self.waiting:
+                self.wake(node)
+
+    def failed(self, node: Node, failure: Failure) -> None:
+        self.failures += 1
+        self.plan.failed(node, failure)
+        self.report(Event(EventKind.FAILED, node.task, State.FAILED, node.seconds, failure.error))
+        self.tell_skipped()
+        if self.waiting:
+            self.wake(node)
+        if self.max_failures is not None and self.failures >= self.max_failures:
+            self.stop()
+
+    def stop(self) -> None:
+        for entry in list(self.suspended.values()):
+            entry.suspension.close()
+        self.suspended.clear()
+        self.waiting.clear()
+        self.plan.cancel()
+        self.tell_skipped()
+
+    def tell_skipped(self) -> None:
+        plan = self.plan
+        while plan.skipped:
+            skipped, plan.skipped = plan.skipped, []
+            for node in skipped:
+                self.report(Event(EventKind.SKIPPED, node.task, node.state or State.SKIPPED))
+                if self.waiting:
+                    self.wake(node)
+
+    # ---- requirements asked for while running
+
+    def suspend(self, node: Node, suspension: Suspension) -> None:
+        known = len(self.graph.order)
+        try:
+            asked = self.graph.add(suspension.requirements)
+            added = self.graph.order[known:]
+            judge(added, self.view)
+            waits, bad = self.plan.grow(node, asked, added)
+        except Exception as error:  # the graph cannot take them: the body that asked has failed
+            suspension.close()
+            self.failed(node, self.fail(node, error))
+            return
+        self.tell_skipped()
+        if bad is not None:
+            self.give_up(node, suspension)
+        elif not waits:
+            self.submit(node, suspension.resume)
+        else:
+            entry = self.suspended[node] = _Waiting(node, suspension, set(waits))
+            for wish in waits:
+                self.waiting.setdefault(wish, []).append(entry)
+
+    def wake(self, settled: Node) -> None:
+        for entry in self.waiting.pop(settled, ()):
+            if entry.node not in self.suspended:
+                continue
+            entry.left.discard(settled)
+            if settled.state not in (State.BUILT, State.FRESH):
+                del self.suspended[entry.node]
+                self.give_up(entry.node, entry.suspension)
+            elif not entry.left:
+                del self.suspended[entry.node]
+                self.submit(entry.node, entry.suspension.resume)
+
+    def give_up(self, node: Node, suspension: Suspension) -> None:
+        suspension.close()
+        self.plan.upstream_failed(node)
+        self.tell_skipped()
+
+    def break_circle(self) -> None:
+        _, entry = self.suspended.popitem()
+        entry.suspension.close()
+        error = GraphError(
+            "Bodies wait for each other: each asked for a task that needs the other",
+            task=entry.node.task,
+            facts={"waits for": ", ".join(repr(wish.task) for wish in list(entry.left)[:3])},
+            hint="Break the circle: one of them must not yield the other.",
+        )
+        self.failed(entry.node, self.fail(entry.node, error))
+
+
+def build(
+    graph: Graph,
+    plan: Plan,
+    view: TaskView,
+    executor: Executor,
+    work: Callable[[Node, bool], Outcome],
+    report: Reporter,
+    refuse: Callable[[Node], Failure],
+    fail: Callable[[Node, BaseException], Failure],
+    max_failures: int | None = None,
+) -> None:
+    """Build all that `plan` holds; the nodes carry the result.
+
+    Parameters
+    ----------
+    graph, plan, view
+        Judged graph, and what of it has to be built.
+    executor : Executor
+    work : callable
+        ``work(node, used) -> Outcome`` runs a body; `used` says whether anything waits for its output.
+    report : callable
+        Told every event, in the calling thread.
+    refuse : callable
+        Returns the failure of a node that cannot be built here (an external task whose output is missing).
+    fail : callable
+        Returns the failure for an error that the engine met on behalf of a node.
+    max_failures : int, optional
+        Start nothing more after so many failures.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After all that was not settled has been marked as cancelled.
+    """
+    loop = _Loop(graph, plan, view, executor, work, report, refuse, fail, max_failures)
+    try:
+        loop.run()
+    except BaseException:
+        loop.stop()
+        raise
+

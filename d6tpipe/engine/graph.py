@@ -1,0 +1,176 @@
+"""The graph: which tasks need which, found without recursion, each asked once."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any
+
+from d6tpipe.errors import CycleError
+from d6tpipe.interfaces import Failure, State, TaskView
+
+__all__ = ["Graph", "Node"]
+
+_NEW, _OPEN, _DONE = 0, 1, 2
+
+
+class Node:
+    """The engine's view of one task.
+
+    Attributes
+    ----------
+    task : object
+        What the view hands back for it; opaque here.
+    key : hashable
+        Identity; one node per key.
+    needs : tuple of Node
+        What it needs, without repeats, in the order asked for.
+    requires : object
+        What ``requires()`` returned, kept for the body.
+    present : bool or None
+        Whether all of its own outputs exist; None until judged.
+    complete : bool or None
+        Whether there is nothing to do for it; None until judged.
+    state : State or None
+        What came of it in the run; None if the run did not look at it.
+    users : list of Node
+        Nodes of the plan that wait for it; filled by the plan.
+    waiting : int
+        How many of its needs are not settled yet.
+    chain : int
+        Length of the longest remaining chain of users.
+    seconds : float
+        How long its body ran.
+    failure : Failure or None
+    """
+
+    __slots__ = (
+        "chain", "complete", "failure", "key", "mark", "needs", "present", "requires", "seconds", "state", "task",
+        "users", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, task: Any, key: Hashable) -> None:
+        self.task = task
+        self.key = key
+        self.needs: tuple[Node, ...] = ()
+        self.requires: Any = None
+        self.mark = _NEW
+        self.present: bool | None = None
+        self.complete: bool | None = None
+        self.state: State | None = None
+
+    def __repr__(self) -> str:
+        return f"Node({self.task!r}, {self.state})"
+
+    def start_plan(self) -> None:
+        """Set what only nodes of a plan need; nodes with nothing to do stay small."""
+        self.users: list[Node] = []
+        self.waiting = 0
+        self.chain = 0
+        self.seconds = 0.0
+        self.failure: Failure | None = None
+
+
+class Graph:
+    """Tasks and what they need.
+
+    Attributes
+    ----------
+    order : list of Node
+        Every node after all that it needs.
+    """
+
+    def __init__(self, view: TaskView) -> None:
+        self._view = view
+        self.order: list[Node] = []
+        self._by_instance: dict[int, Node] = {}
+        self._by_key: dict[Hashable, Node] = {}
+        self._alive: list[Any] = []  # second instances of a node: their id() must not be used again
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def find(self, task: Any) -> Node | None:
+        """Return the node of `task`, or None if it is not in the graph."""
+        node = self._by_instance.get(id(task))
+        return node if node is not None else self._by_key.get(self._view.identify(task)[1])
+
+    def add(self, tasks: Iterable[Any]) -> list[Node]:
+        """Add `tasks` and all that they need; return their nodes.
+
+        Raises
+        ------
+        CycleError
+            If a task needs itself, directly or through others. The graph is not usable afterwards.
+
+        Notes
+        -----
+        Linear in tasks plus edges; ``needs`` of the view is called once per node.
+        """
+        roots = [self._node(task) for task in tasks]
+        for root in roots:
+            if root.mark == _NEW:
+                self._walk(root)
+        return roots
+
+    def _node(self, task: Any) -> Node:
+        node = self._by_instance.get(id(task))
+        if node is None:
+            subject, key = self._view.identify(task)
+            node = self._by_key.get(key)
+            if node is None:
+                node = self._by_key[key] = Node(subject, key)
+            if subject is not task or node.task is not task:
+                self._alive.append(task)
+            self._by_instance[id(task)] = node
+        return node
+
+    def _enter(self, node: Node) -> tuple[Node, Iterator[Node]]:
+        node.mark = _OPEN
+        tasks = self._view.needs(node)
+        if tasks:
+            needs = tuple([self._node(task) for task in tasks])
+            if len(needs) > 1:
+                needs = tuple(dict.fromkeys(needs))
+            node.needs = needs
+        return node, iter(node.needs)
+
+    def _walk(self, root: Node) -> None:
+        stack = [self._enter(root)]
+        order = self.order
+        while stack:
+            node, todo = stack[-1]
+            for child in todo:
+                mark = child.mark
+                if mark == _NEW:
+                    stack.append(self._enter(child))
+                    break
+                if mark == _OPEN:
+                    chain = [entry[0] for entry in stack]
+                    chain = chain[chain.index(child) :]
+                    raise CycleError([member.task for member in [*chain, child]])
+            else:
+                stack.pop()
+                node.mark = _DONE
+                order.append(node)
+
+    def upstream(self, roots: Sequence[Node]) -> list[Node]:
+        """Return `roots` and all that they need, roots first, in the order of asking (depth first)."""
+        seen: set[Node] = set()
+        found: list[Node] = []
+        stack = list(reversed(roots))
+        while stack:
+            node = stack.pop()
+            if node not in seen:
+                seen.add(node)
+                found.append(node)
+                stack.extend(reversed(node.needs))
+        return found
+
+    def between(self, sources: Iterable[Node], root: Node) -> list[Node]:
+        """Return the nodes on any path from `root` to one of `sources`, both ends included, needs first."""
+        hit = set(sources)
+        for node in self.order:
+            if node not in hit and any(need in hit for need in node.needs):
+                hit.add(node)
+        reached = set(self.upstream([root]))
+        return [node for node in self.order if node in hit and node in reached]

@@ -1,0 +1,239 @@
+"""The plan: what is ready, what happened, what follows. A state machine without a clock or a disk."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+
+from d6tpipe.engine.graph import Node
+from d6tpipe.errors import CycleError
+from d6tpipe.interfaces import Failure, State, TaskView
+
+__all__ = ["Plan"]
+
+
+class Plan:
+    """The part of a graph that has to be built.
+
+    Parameters
+    ----------
+    order : sequence of Node
+        Judged nodes, each after all that it needs.
+    goals : sequence of Node
+        What was asked for.
+    view : TaskView
+    forced : set of Node
+        Nodes to build although they are complete.
+
+    Attributes
+    ----------
+    nodes : list of Node
+        What has to be built, needs first; grows with dynamic requirements.
+    skipped : list of Node
+        Nodes that will not start because something upstream failed, since the last look.
+
+    Notes
+    -----
+    Starting order: priority first, then the longest remaining chain of users, then the order of asking. Every step
+    costs O(log n); the whole plan O(tasks + edges).
+    """
+
+    def __init__(
+        self, order: Sequence[Node], goals: Sequence[Node], view: TaskView, forced: frozenset[Node] = frozenset()
+    ) -> None:
+        self._view = view
+        self._heap: list[tuple[float, int, int, Node]] = []
+        self._sequence = 0
+        self._goals = set(goals)
+        self.nodes: list[Node] = []
+        self.skipped: list[Node] = []
+        self.unsettled = 0
+        wanted = self._wanted(goals, forced)
+        for node in order:
+            if node in wanted:
+                node.complete = False
+                self._admit(node)
+            elif node.complete and node.state is None:
+                node.state = State.FRESH
+        self._open(self.nodes)
+
+    def _wanted(self, goals: Iterable[Node], forced: frozenset[Node]) -> set[Node]:
+        """Return what must be built: forced nodes, and incomplete ones that a goal needs."""
+        wanted: set[Node] = set(forced)
+        stack = [node for node in goals if not node.complete]
+        stack += [need for node in forced for need in node.needs if not need.complete]
+        while stack:
+            node = stack.pop()
+            if node not in wanted:
+                wanted.add(node)
+                stack.extend(need for need in node.needs if not need.complete and need not in wanted)
+        return wanted
+
+    def _admit(self, node: Node) -> None:
+        node.start_plan()
+        node.state = State.PENDING
+        self.nodes.append(node)
+        self.unsettled += 1
+
+    def _open(self, nodes: Sequence[Node]) -> None:
+        """Connect newly admitted nodes and queue those that wait for nothing."""
+        for node in nodes:
+            for need in node.needs:
+                if need.state is State.PENDING or need.state is State.READY or need.state is State.RUNNING:
+                    need.users.append(node)
+                    node.waiting += 1
+        for node in reversed(nodes):
+            length = 1 + node.chain
+            for need in node.needs:
+                if not need.complete and need.chain < length:
+                    need.chain = length
+        blocked = []
+        for node in nodes:
+            failed = next((need for need in node.needs if _is_bad(need)), None)
+            if failed is not None:
+                blocked.append(node)
+            elif node.waiting == 0:
+                self._ready(node)
+        for node in blocked:
+            self._block(node)
+
+    def _ready(self, node: Node) -> None:
+        node.state = State.READY
+        self._sequence += 1
+        heapq.heappush(self._heap, (-self._view.priority(node), -node.chain, self._sequence, node))
+
+    # ---- what the build loop asks and tells
+
+    def take(self) -> Node | None:
+        """Return the next node to start, now RUNNING, or None if none is ready."""
+        while self._heap:
+            node = heapq.heappop(self._heap)[3]
+            if node.state is State.READY:
+                node.state = State.RUNNING
+                return node
+        return None
+
+    def is_used(self, node: Node) -> bool:
+        """Return whether another node of the plan waits for `node`."""
+        return bool(node.users)
+
+    def built(self, node: Node, state: State = State.BUILT) -> None:
+        """Note that `node` is done; what waited only for it becomes ready."""
+        node.state = state
+        node.complete = state is State.BUILT
+        self.unsettled -= 1
+        for user in node.users:
+            user.waiting -= 1
+            if user.waiting == 0 and user.state is State.PENDING:
+                self._ready(user)
+
+    def failed(self, node: Node, failure: Failure) -> None:
+        """Note that `node` failed; all that needs it will not start (see `skipped`)."""
+        node.state = State.FAILED
+        node.failure = failure
+        self.unsettled -= 1
+        for user in node.users:
+            self._block(user)
+
+    def disabled(self, node: Node) -> None:
+        """Note that the author does not allow `node` to run."""
+        node.state = State.SKIPPED
+        self.unsettled -= 1
+        self.skipped.append(node)
+        for user in node.users:
+            self._block(user)
+
+    def _block(self, node: Node) -> None:
+        stack = [node]
+        while stack:
+            node = stack.pop()
+            if node.state is State.PENDING or node.state is State.READY:
+                node.state = State.UPSTREAM_FAILED
+                self.unsettled -= 1
+                self.skipped.append(node)
+                stack.extend(node.users)
+
+    def upstream_failed(self, node: Node) -> None:
+        """Note that a running body was given up because something that it asked for failed."""
+        node.state = State.UPSTREAM_FAILED
+        self.unsettled -= 1
+        self.skipped.append(node)
+        for user in node.users:
+            self._block(user)
+
+    def cancel(self) -> None:
+        """Give up all that has not been settled."""
+        for node in self.nodes:
+            if node.state in (State.PENDING, State.READY, State.RUNNING):
+                node.state = State.CANCELLED
+                self.skipped.append(node)
+        self.unsettled = 0
+        self._heap.clear()
+
+    # ---- growing while running
+
+    def grow(self, node: Node, asked: Sequence[Node], order: Sequence[Node]) -> tuple[list[Node], Node | None]:
+        """Take in requirements that the running `node` asked for.
+
+        Parameters
+        ----------
+        node : Node
+            Suspended until what it asked for is settled.
+        asked : sequence of Node
+            Judged nodes.
+        order : sequence of Node
+            New nodes of the graph, judged, needs first.
+
+        Returns
+        -------
+        waits : list of Node
+            Those of `asked` that are not settled yet.
+        bad : Node or None
+            One of `asked` that has failed already.
+
+        Raises
+        ------
+        CycleError
+            If something asked for needs `node` itself.
+        """
+        self._check_circle(node, asked)
+        wanted = self._wanted(asked, frozenset())
+        fresh = [new for new in order if new in wanted and new.state is None]
+        known = {id(new) for new in fresh}
+        # nodes that were in the graph from the start but outside the plan (complete then, incomplete now) come first
+        late = [old for old in wanted if old.state in (None, State.FRESH) and id(old) not in known]
+        for new in [*late, *fresh]:
+            new.complete = False
+            self._admit(new)
+        for new in order:
+            if new.complete and new.state is None:
+                new.state = State.FRESH
+        self._open([*late, *fresh])
+        bad = next((wish for wish in asked if _is_bad(wish)), None)
+        waits = [wish for wish in dict.fromkeys(asked) if wish.state in (State.PENDING, State.READY, State.RUNNING)]
+        return waits, bad
+
+    def _check_circle(self, node: Node, asked: Sequence[Node]) -> None:
+        parents: dict[Node, Node] = {}
+        stack = [wish for wish in asked if not wish.complete]
+        seen = set(stack)
+        while stack:
+            current = stack.pop()
+            if current is node:
+                chain = [node]
+                while current in parents:
+                    current = parents[current]
+                    chain.append(current)
+                raise CycleError([member.task for member in [node, *reversed(chain[1:]), node]])
+            for need in current.needs:
+                if not need.complete and need not in seen:
+                    seen.add(need)
+                    parents[need] = current
+                    stack.append(need)
+
+
+def _is_bad(node: Node) -> bool:
+    return node.state in _BAD
+
+
+_BAD = frozenset({State.FAILED, State.UPSTREAM_FAILED, State.SKIPPED, State.CANCELLED, State.NO_OUTPUT})

@@ -1,0 +1,171 @@
+"""Every exception of d6tpipe, one tree.
+
+::
+
+    PipeError                      base; carries task, facts, hint
+    ├── DeclarationError           the class is wrong                      (also a TypeError)
+    │   └── ParameterError         a parameter's name or value is wrong    (also a ValueError)
+    ├── SettingsError              a setting's name or value is wrong      (also ValueError, AttributeError)
+    ├── GraphError                 the requirements are wrong
+    │   └── CycleError             holds the cycle
+    ├── PluginError                unknown, broken or doubly claimed plugin
+    ├── StorageError               the disk or the remote said no, or a file cannot be read
+    ├── OutputKeyError             an output name that the task does not declare (also ValueError, IndexError)
+    ├── NotBuiltError              asked to load what was never built      (also a RuntimeError)
+    ├── BuildError                 one or more tasks failed; holds each    (also a RuntimeError)
+    │   └── MissingOutputError     run() returned, the output is not there
+    └── InternalError              a bug in d6tpipe: please report
+
+Every message answers four questions: what happened, to which task, with which facts, what next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = [
+    "BuildError",
+    "CycleError",
+    "DeclarationError",
+    "GraphError",
+    "InternalError",
+    "MissingOutputError",
+    "NotBuiltError",
+    "OutputKeyError",
+    "ParameterError",
+    "PipeError",
+    "PluginError",
+    "SettingsError",
+    "StorageError",
+]
+
+
+class PipeError(Exception):
+    """Base of all errors that d6tpipe raises.
+
+    Parameters
+    ----------
+    headline : str
+        What happened, in one line.
+    task : object, optional
+        The task or task class concerned; its ``repr`` is shown.
+    facts : mapping of str to object, optional
+        Shown aligned below the headline, in the order given.
+    hint : str, optional
+        What to do next; the last line.
+    """
+
+    def __init__(
+        self,
+        headline: str,
+        *,
+        task: object = None,
+        facts: Mapping[str, object] | None = None,
+        hint: str | None = None,
+    ) -> None:
+        # The text is made now: an exception outlives what it speaks of, and has to cross processes.
+        self.headline = headline
+        self.task = None if task is None else task if isinstance(task, str) else _show(task)
+        self.facts = {name: str(value) for name, value in (facts or {}).items()}
+        self.hint = hint
+        super().__init__(headline)
+
+    def __str__(self) -> str:
+        rows = ({"task": self.task} if self.task else {}) | self.facts
+        width = max((len(name) for name in rows), default=0)
+        lines = [self.headline]
+        for name, value in rows.items():
+            lines.append(f"  {name:<{width}}  {value}".replace("\n", "\n" + " " * (width + 4)))
+        if self.hint:
+            lines.append(self.hint)
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.__dict__.copy())
+
+
+def _rebuild(cls: type[PipeError], state: dict[str, Any]) -> PipeError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, state["headline"])
+    error.__dict__.update(state)
+    return error
+
+
+def _show(task: object) -> str:
+    return task.__qualname__ if isinstance(task, type) else repr(task)
+
+
+class DeclarationError(PipeError, TypeError):
+    """A task class is declared in a way that cannot work."""
+
+
+class ParameterError(DeclarationError, ValueError):
+    """A parameter is unknown, missing, read-only, or has a value that does not fit."""
+
+
+class SettingsError(PipeError, ValueError, AttributeError):
+    """A setting is unknown or has a value that does not fit."""
+
+
+class GraphError(PipeError):
+    """The requirements of the tasks do not make a graph that can be built."""
+
+
+class CycleError(GraphError):
+    """A task requires itself, directly or through others.
+
+    Attributes
+    ----------
+    cycle : list of str
+        The tasks on the cycle; the first is repeated at the end.
+    """
+
+    def __init__(self, cycle: Sequence[object]) -> None:
+        self.cycle = [_show(task) for task in cycle]
+        chain = self.cycle if len(self.cycle) <= 12 else [*self.cycle[:6], "...", *self.cycle[-5:]]
+        super().__init__(
+            f"Tasks require each other in a circle of {len(self.cycle) - 1}",
+            facts={"cycle": " -> ".join(chain)},
+            hint="Break the circle: one of these requires() must not ask for the next.",
+        )
+
+
+class PluginError(PipeError):
+    """A plugin is unknown, cannot be loaded, or is claimed by two packages."""
+
+
+class StorageError(PipeError):
+    """A file could not be written, read or removed; the original error is the ``__cause__``."""
+
+
+class OutputKeyError(PipeError, ValueError, IndexError):
+    """An output name that the task does not declare in ``persist``."""
+
+
+class NotBuiltError(PipeError, RuntimeError):
+    """An output was asked for before the task was built."""
+
+
+class BuildError(PipeError, RuntimeError):
+    """One or more tasks of a run failed.
+
+    Attributes
+    ----------
+    failures : list of interfaces.Failure
+        One per failed task: the task, the exception and its traceback as text. Tasks that could not
+        start because of these are not in the list.
+    result : results.Result or None
+        The result of the whole run.
+    """
+
+    failures: Sequence[Any] = ()
+    result: Any = None
+
+
+class MissingOutputError(BuildError):
+    """``run()`` returned, but an output that the task declares is not there."""
+
+
+class InternalError(PipeError):
+    """Something that cannot happen has happened: a bug in d6tpipe, please report it."""

@@ -1,0 +1,1 @@
+"""Where bodies run. Each module holds one executor that follows `interfaces.Executor`."""

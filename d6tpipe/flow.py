@@ -1,0 +1,503 @@
+"""Running tasks and asking about them: the place where declarations, engine and adapters meet."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import luigi
+
+from d6tpipe import plugins, settings
+from d6tpipe.bodies import BodyRunner, failure_of, missing_input
+from d6tpipe.engine.build import build
+from d6tpipe.engine.freshness import judge
+from d6tpipe.engine.graph import Graph, Node
+from d6tpipe.engine.plan import Plan
+from d6tpipe.errors import GraphError, StorageError
+from d6tpipe.identity import nearest
+from d6tpipe.interfaces import Event, EventKind, Failure
+from d6tpipe.progress import progress_for
+from d6tpipe.results import Result
+from d6tpipe.taskview import TaskView, is_external
+from d6tpipe.trees import tree_text
+
+__all__ = [
+    "enable_cloud_storage",
+    "enable_gcs",
+    "invalidate_all",
+    "invalidate_downstream",
+    "invalidate_orphans",
+    "invalidate_upstream",
+    "preview",
+    "run",
+    "set_dir",
+    "show",
+    "taskflow_downstream",
+    "taskflow_upstream",
+]
+
+logger = logging.getLogger("d6tpipe")
+
+# Options of luigi.build that change how luigi runs, not what: accepted, so that calls written for d6tflow go on
+# working, and without effect here.
+_LUIGI_OPTIONS = frozenset(
+    {
+        "assistant", "autoload_range", "cache_task_completion", "check_complete_on_run", "check_unfulfilled_deps",
+        "detailed_summary", "force_multiprocessing", "keep_alive", "local_scheduler", "lock_pid_dir", "lock_size",
+        "log_level", "logging_conf_file", "max_keep_alive_idle_duration", "max_reschedules", "module", "no_configure_logging",
+        "no_install_shutdown_handler", "no_lock", "parallel_scheduling", "parallel_scheduling_processes",
+        "scheduler_host", "scheduler_port", "scheduler_url", "send_failure_email", "set_worker_id", "take_lock",
+        "task_limit", "task_process_context", "timeout", "wait_interval", "wait_jitter", "worker_timeout",
+    }
+)  # fmt: skip
+
+
+# ---- graphs
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking a growing graph again and again (a quarter of the time)."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def as_tasks(tasks: Any) -> list[Any]:
+    """Return a list of tasks for a task, or a collection or mapping of tasks."""
+    if isinstance(tasks, luigi.Task):
+        return [tasks]
+    if isinstance(tasks, Mapping):
+        tasks = tasks.values()
+    if isinstance(tasks, type) or not isinstance(tasks, Iterable) or isinstance(tasks, str):
+        tasks = [tasks]
+    found = list(tasks)
+    for task in found:
+        if not isinstance(task, luigi.Task):
+            name = getattr(task, "__name__", None)
+            raise GraphError(
+                "This is not a task",
+                facts={"got": repr(task)},
+                hint=f"Make an instance: {name}(...)." if isinstance(task, type) else "Pass tasks, or a list of tasks.",
+            )
+    return found
+
+
+def build_graph(tasks: Any, prune: bool = False, judged: bool = True) -> tuple[Graph, list[Node], TaskView]:
+    """Return the graph of `tasks`, the nodes of `tasks` in it, and the view it was made with.
+
+    Parameters
+    ----------
+    tasks : task, collection or mapping of tasks
+    prune : bool
+        Look no further below complete plain luigi tasks and external tasks, as luigi does when it runs.
+    judged : bool
+        Also find out what is complete.
+
+    Effects
+    -------
+    None; nothing is made on disk.
+    """
+    roots = as_tasks(tasks)
+    view = TaskView(prune)
+    with _no_collection():
+        if len(roots) > 1:
+            view.ask_in_bulk(roots)
+        goals = view.graph.add(roots)
+        if judged:
+            judge(view.graph.order, view)
+    return view.graph, goals, view
+
+
+def complete(task: Any) -> bool:
+    """Return whether `task` is complete; see `TaskData.complete`."""
+    return bool(task.complete())
+
+
+# ---- running
+
+
+def run(
+    tasks: Any,
+    forced: Any = None,
+    forced_all: bool = False,
+    forced_all_upstream: bool = False,
+    confirm: bool = False,
+    workers: int = 1,
+    abort: bool = True,
+    execution_summary: bool | None = None,
+    *,
+    dry_run: bool = False,
+    max_failures: int | None = None,
+    callbacks: Iterable[Callable[[Event], Any]] | None = None,
+    progress: bool | None = None,
+    **luigi_options: Any,
+) -> Any:
+    """Build what is missing of `tasks` and of all they require.
+
+    Parameters
+    ----------
+    tasks : task, collection or mapping of tasks
+        d6tpipe's tasks and plain luigi tasks alike.
+    forced : task or list of tasks, optional
+        Build these again, and all that needs them. A task that is not part of the flow stands for all tasks of its
+        family in it. Outputs stay until they are replaced.
+    forced_all, forced_all_upstream : bool
+        Build `tasks` again; build `tasks` and all that they require again.
+    confirm : bool
+        Show what is forced and ask on the terminal; any answer but yes runs nothing and returns None.
+    workers : int
+        Only 1 has an effect so far: bodies run one after the other.
+    abort : bool
+        Raise at the end if something failed; False returns the result.
+    execution_summary : bool, optional
+        Print the summary; by default ``settings.execution_summary``.
+    dry_run : bool
+        Run and write nothing; the result says what would be built.
+    max_failures : int, optional
+        Start nothing more after so many failures.
+    callbacks : iterable of callables, optional
+        Each is called with every `interfaces.Event`, in this process.
+    progress : bool, optional
+        Show progress on standard error; by default on a terminal only.
+    **luigi_options
+        Options of ``luigi.build``; accepted for compatibility, without effect.
+
+    Returns
+    -------
+    Result
+        True if nothing failed. Independent branches go on after a failure.
+
+    Raises
+    ------
+    BuildError
+        If something failed and `abort`; holds every failure.
+    GraphError
+        If the requirements do not make a graph; nothing was run.
+    KeyboardInterrupt
+        The body that runs is given up, nothing more starts; what was built stays.
+    """
+    _check_options(luigi_options)
+    if workers != 1:
+        _check_workers(workers)
+    begin = perf_counter()
+    roots = as_tasks(tasks)
+    forcing = forced is not None or forced_all or forced_all_upstream
+    graph, goals, view = build_graph(roots, prune=not forcing)
+    again = _forced_nodes(graph, goals, forced, forced_all, forced_all_upstream) if forcing else frozenset()
+    again = frozenset(node for node in again if not is_external(node.task))
+    if confirm and any(node.complete for node in again):
+        print("Tasks that will run again:")
+        for node in graph.order:
+            if node in again and node.complete:
+                print(f"  {node.task!r}")
+        if input("Run them again (y/n)? ").strip().lower() not in ("y", "yes"):
+            return None
+    plan = Plan(graph.order, goals, view, again)
+    failures: list[Failure] = []
+    shown = settings.execution_summary if execution_summary is None else execution_summary
+
+    def finish() -> Result:
+        nodes = graph.order
+        result = Result(nodes, failures, perf_counter() - begin, dry_run)
+        if shown and (result.ok or not abort):
+            print(result.summary_text)
+        return result
+
+    if dry_run:
+        return finish()
+    bar = progress_for(progress, len(plan.nodes))
+    reporters: list[Callable[[Event], Any]] = [_luigi_events(graph)] if _has_handlers() else []
+    reporters += [bar] if bar is not None else []
+    reporters += callbacks or ()
+
+    def report(event: Event) -> None:
+        for reporter in reporters:
+            reporter(event)
+
+    def note(failure: Failure) -> Failure:
+        failures.append(failure)
+        return failure
+
+    def work(node: Node, used: bool) -> Any:
+        outcome = run_body(node, used)
+        if outcome.failure is not None:
+            note(outcome.failure)
+            _log(outcome.failure)
+        return outcome
+
+    run_body = BodyRunner()
+    executor = plugins.load("executors", "serial")()
+    try:
+        with bar or nullcontext():
+            build(
+                graph,
+                plan,
+                view,
+                executor,
+                work,
+                report if reporters else _quiet,
+                refuse=lambda node: note(missing_input(node)),
+                fail=lambda node, error: note(failure_of(node.task, error)),
+                max_failures=max_failures,
+            )
+    except KeyboardInterrupt:
+        if shown:
+            print(Result(graph.order, failures, perf_counter() - begin).summary_text)
+        raise
+    finally:
+        executor.close()
+    result = finish()
+    if abort:
+        result.raise_failure()
+    return result
+
+
+def _quiet(event: Event) -> None:
+    """Tell nobody."""
+
+
+def _log(failure: Failure) -> None:
+    if failure.traceback:
+        logger.error("%r failed\n%s", failure.task, failure.traceback.rstrip())
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name not in _LUIGI_OPTIONS:
+            near = nearest(name, [*_LUIGI_OPTIONS, *(run.__kwdefaults__ or ()), *run.__code__.co_varnames[:8]])
+            hint = f" Did you mean '{near}'?" if near else ""
+            raise TypeError(f"run() has no option '{name}'.{hint}")
+
+
+def _check_workers(workers: Any) -> None:
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise ValueError(f"workers must be a whole number of at least 1, not {workers!r}")
+    warnings.warn(f"workers={workers}: bodies run one after the other in this version", stacklevel=3)
+
+
+def _forced_nodes(graph: Graph, goals: list[Node], forced: Any, all_goals: bool, upstream: bool) -> frozenset[Node]:
+    """Return what has to be built again; forced tasks and all between them and what was asked for."""
+    if upstream:
+        return frozenset(graph.upstream(goals))
+    sources: list[Node] = list(goals) if all_goals else []
+    for task in [] if forced is None else as_tasks(forced):
+        sources += _matching(graph, task)
+    found: set[Node] = set()
+    for goal in goals:
+        found.update(graph.between(sources, goal))
+    return frozenset(found)
+
+
+def _matching(graph: Graph, task: Any) -> list[Node]:
+    """Return the node of `task`; if the graph has none, all of its family, as d6tflow does."""
+    node = graph.find(task)
+    if node is not None and node.mark:
+        return [node]
+    return [node for node in graph.order if node.task.task_family == task.task_family]
+
+
+# ---- luigi's events
+
+
+def _has_handlers() -> bool:
+    return any(handlers for handlers in luigi.Task._event_callbacks.values())
+
+
+def _luigi_events(graph: Graph) -> Callable[[Event], None]:
+    """Return a reporter that triggers luigi's events, after telling what the graph has found."""
+    for node in graph.order:
+        task = node.task
+        for need in node.needs:
+            task.trigger_event(luigi.Event.DEPENDENCY_DISCOVERED, task, need.task)
+        if node.complete:
+            task.trigger_event(luigi.Event.DEPENDENCY_PRESENT, task)
+        elif is_external(task):
+            task.trigger_event(luigi.Event.DEPENDENCY_MISSING, task)
+
+    def report(event: Event) -> None:
+        task = event.task
+        if event.kind is EventKind.STARTED:
+            task.trigger_event(luigi.Event.START, task)
+        elif event.kind is EventKind.COMPLETED:
+            task.trigger_event(luigi.Event.PROCESSING_TIME, task, event.seconds)
+            task.trigger_event(luigi.Event.SUCCESS, task)
+        elif event.kind is EventKind.FAILED and not is_external(task):
+            task.trigger_event(luigi.Event.FAILURE, task, event.error)
+
+    return report
+
+
+# ---- questions
+
+
+def preview(
+    tasks: Any, indent: str = "", last: bool = True, show_params: bool = True, clip_params: bool = False
+) -> None:
+    """Print the tree of what `tasks` require, and what of it is complete.
+
+    Parameters
+    ----------
+    tasks : task, collection or mapping of tasks
+        One tree is printed for each.
+    indent, last, show_params, clip_params
+        See `trees.tree_text`.
+
+    Effects
+    -------
+    Prints to ``sys.stdout``; nothing is made on disk.
+    """
+    _, goals, _ = build_graph(tasks)
+    rule = "\n ===== Luigi Execution Preview ===== \n"
+    print(rule)
+    for goal in goals:
+        print(tree_text(goal, indent, last, show_params, clip_params))
+    print(rule)
+
+
+def show(task: Any) -> None:
+    """Print the tree of what a task requires; the same as `preview`."""
+    preview(task)
+
+
+def taskflow_upstream(task: Any, only_complete: bool = False) -> list[Any]:
+    """Return `task` and all that it requires, directly or not: `task` first, depth first, each once.
+
+    Parameters
+    ----------
+    task : luigi.Task
+    only_complete : bool
+        Leave out what is not complete.
+    """
+    graph, goals, _ = build_graph(task, judged=only_complete)
+    return [node.task for node in graph.upstream(goals) if node.complete or not only_complete]
+
+
+def taskflow_downstream(task: Any, task_downstream: Any, only_complete: bool = False) -> set[Any]:
+    """Return all tasks on the way from `task` to `task_downstream`, both included.
+
+    Parameters
+    ----------
+    task : luigi.Task
+        If the flow of `task_downstream` does not hold it, all tasks of its family are meant.
+    task_downstream : luigi.Task
+    only_complete : bool
+        Leave out what is not complete.
+
+    Returns
+    -------
+    set of luigi.Task
+        Empty if `task_downstream` does not need `task`.
+    """
+    graph, (goal,), _ = build_graph(task_downstream, judged=only_complete)
+    found = graph.between(_matching(graph, task), goal)
+    return {node.task for node in found if node.complete or not only_complete}
+
+
+def invalidate_upstream(task: Any, confirm: bool = False) -> bool | None:
+    """Delete the outputs of `task` and of all that it requires.
+
+    External tasks keep their outputs: d6tpipe could not make them again.
+
+    Parameters
+    ----------
+    task : luigi.Task
+    confirm : bool
+        Show them and ask on the terminal first.
+
+    Returns
+    -------
+    bool or None
+        False if the answer was no, else None (as in d6tflow).
+    """
+    return None if _invalidate(taskflow_upstream(task), confirm) else False
+
+
+def invalidate_downstream(task: Any, task_downstream: Any, confirm: bool = False) -> bool:
+    """Delete the outputs of all complete tasks on the way from `task` to `task_downstream`.
+
+    Parameters
+    ----------
+    task, task_downstream : luigi.Task
+        See `taskflow_downstream`.
+    confirm : bool
+        Show them and ask on the terminal first.
+
+    Returns
+    -------
+    bool
+        False if the answer was no.
+    """
+    return _invalidate(taskflow_downstream(task, task_downstream, only_complete=True), confirm)
+
+
+def _invalidate(tasks: Iterable[Any], confirm: bool) -> bool:
+    chosen = [task for task in tasks if hasattr(task, "invalidate") and not is_external(task)]
+    if not chosen:
+        print("no tasks to invalidate")
+        return True
+    if confirm:
+        print("Outputs of these tasks will be deleted:")
+        for task in chosen:
+            print(f"  {task!r}")
+        if input("Delete them (y/n)? ").strip().lower() not in ("y", "yes"):
+            return False
+    for task in chosen:
+        task.invalidate(confirm=False)
+    return True
+
+
+def invalidate_all(confirm: bool = False) -> None:
+    """Delete all outputs; not available before d6tpipe keeps records of what it wrote."""
+    raise NotImplementedError("invalidate_all needs records of what was written, which this version does not keep")
+
+
+def invalidate_orphans(confirm: bool = False) -> None:
+    """Delete outputs that no task makes; not available before d6tpipe keeps records of what it wrote."""
+    raise NotImplementedError("invalidate_orphans needs records of what was written, which this version does not keep")
+
+
+# ---- where data lies
+
+
+def set_dir(dir: Any = None) -> Path:
+    """Set the folder under which outputs are stored, and return it.
+
+    Parameters
+    ----------
+    dir : str or path, optional
+        By default the present ``settings.dir`` stays.
+
+    Effects
+    -------
+    None on disk: folders are made when something is saved.
+    """
+    if dir is not None:
+        settings.dir = dir  # type: ignore[misc]
+    settings.isinit = True  # type: ignore[misc]
+    return Path(settings.dirpath)
+
+
+def enable_cloud_storage(protocol: str, bucket: str, prefix: str | None = None) -> str:
+    """Store outputs in an object store; not built yet."""
+    raise StorageError(
+        "Object stores are not built into this version of d6tpipe",
+        facts={"asked for": f"{protocol}://{bucket}" + (f"/{prefix}" if prefix else "")},
+        hint="Use a local or mounted folder: d6tpipe.set_dir(...).",
+    )
+
+
+def enable_gcs(bucket: str, prefix: str | None = None) -> str:
+    """Store outputs in Google cloud storage; not built yet."""
+    return enable_cloud_storage("gcs", bucket, prefix)
+

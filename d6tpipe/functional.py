@@ -1,0 +1,557 @@
+"""Flows of plain functions: d6tflow's functional API.
+
+Each decorated function becomes a task class of the same name with the function as its body::
+
+    flow = Workflow()
+
+    @flow.task(d6tpipe.tasks.TaskPqPandas)
+    def get_data(task):
+        task.save(df)
+
+    @flow.task(d6tpipe.tasks.TaskPickle)
+    @flow.requires(get_data)
+    @flow.params(alpha=d6tpipe.FloatParameter(default=1.0))
+    def train(task):
+        task.save(fit(task.inputLoad(), task.alpha))
+
+    flow.run(train, params={"alpha": 0.5})
+    model = flow.outputLoad(train)
+
+Everything else (trees, forced runs, failures) is what ``d6tpipe.run`` and ``d6tpipe.preview`` do with those classes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from d6tpipe import cache, flow, plugins, settings, utils
+from d6tpipe.constructor import blueprint
+from d6tpipe.decorators import requires as requires_tasks
+from d6tpipe.errors import DeclarationError, NotBuiltError, ParameterError, PipeError, StorageError
+from d6tpipe.identity import nearest
+from d6tpipe.results import Result
+from d6tpipe.tasks import TaskAggregator, TaskData, outputs
+
+__all__ = ["Workflow"]
+
+Function = Callable[..., Any]
+Step = Function | str
+"""How a step is named by users: the decorated function, or its name."""
+
+
+class _Recipe:
+    """What is declared about one function; a class is made of it as soon as it has a task type."""
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.task_type: Any = None
+        self.requires: Any = ()  # names of steps and task classes: a sequence, or a dict of them
+        self.attributes: dict[str, Any] = {}
+
+    def wants(self, name: str) -> bool:
+        """Return whether the step `name` is directly required."""
+        wanted = self.requires.values() if isinstance(self.requires, Mapping) else self.requires
+        return any(step == name for step in wanted)
+
+
+class Workflow:
+    """Turn functions into tasks and run them.
+
+    Attributes
+    ----------
+    steps : dict of str to type
+        Function name to the task class made of it, in the order of definition.
+    instantiated_tasks : dict of str to task
+        The task that the last run made of each function it was asked for.
+    multi_params : dict or None
+        The experiments of the last run, None if it had just one set of parameters.
+    multi_params_tasks : dict
+        Experiment name to the task of the last function asked for.
+    params_used : dict of str to list of dict
+        Function name to the parameters it was run with, in order.
+    """
+
+    def __init__(self) -> None:
+        self.steps: dict[str, Any] = {}
+        self.instantiated_tasks: dict[str, Any] = {}
+        self.multi_params: dict[Any, Mapping[str, Any]] | None = None
+        self.multi_params_tasks: dict[Any, Any] = {}
+        self.params_used: dict[str, list[dict[str, Any]]] = {}
+        self._drafts: dict[Function, _Recipe] = {}  # not steps yet: @flow.task, the topmost decorator, comes last
+        self._recipes: dict[str, _Recipe] = {}
+        self._roots: dict[Any, list[Any]] = {}  # experiment -> tasks asked for, of the last run with experiments
+        self._asked: dict[Any, None] = {}  # every task ever asked for, the latest last
+
+    # ---- declaring
+
+    def task(self, task_type: Any) -> Callable[[Function], Function]:
+        """Make a step of the decorated function; the topmost decorator.
+
+        Parameters
+        ----------
+        task_type : type
+            Task class that says how the output is stored, such as ``d6tpipe.tasks.TaskPqPandas``.
+
+        Raises
+        ------
+        DeclarationError
+            If `task_type` is not a task class of d6tpipe or one derived from it.
+
+        Examples
+        --------
+        ``@flow.task(d6tpipe.tasks.TaskCache)``
+        """
+        if not (isinstance(task_type, type) and issubclass(task_type, (TaskData, TaskAggregator))):
+            raise DeclarationError(
+                "flow.task needs the task class that stores the output",
+                facts={"given": repr(task_type)},
+                hint="Write @flow.task(d6tpipe.tasks.TaskPqPandas), or another class of d6tpipe.tasks.",
+            )
+
+        def make(function: Function) -> Function:
+            recipe = self._recipe(function)
+            recipe.task_type = task_type
+            self._drafts.pop(function, None)
+            self._recipes[function.__name__] = recipe
+            self._build(function.__name__)
+            return function
+
+        return make
+
+    def requires(self, *args: Any) -> Callable[[Function], Function]:
+        """Declare which steps the decorated function needs; their parameters become its own too.
+
+        Parameters
+        ----------
+        *args : function, task class, or one dict of them
+            Steps of this workflow (or ordinary task classes). With a dict the inputs are named by its keys.
+
+        Raises
+        ------
+        DeclarationError
+            If one of them is not a step of this workflow; the message names the nearest one.
+
+        Examples
+        --------
+        ``@flow.requires(get_data)`` or ``@flow.requires({"left": get_a, "right": get_b})``
+        """
+        wanted: Any = args
+        if len(args) == 1 and isinstance(args[0], Mapping):
+            wanted = {key: self._wanted(step) for key, step in args[0].items()}
+        else:
+            wanted = tuple(self._wanted(step) for step in args)
+        if not wanted:
+            raise DeclarationError(
+                "flow.requires was given no step", hint="Name the functions it needs: @flow.requires(get_data)."
+            )
+
+        def declare(function: Function) -> Function:
+            recipe = self._recipe(function)
+            recipe.requires = wanted
+            if recipe.task_type is not None:
+                self._build(function.__name__)
+            return function
+
+        return declare
+
+    def params(self, **params: Any) -> Callable[[Function], Function]:
+        """Declare parameters of the decorated function; inside it they are attributes of the task.
+
+        Raises
+        ------
+        DeclarationError
+            If a value is not a parameter object.
+
+        Examples
+        --------
+        ``@flow.params(multiplier=d6tpipe.IntParameter(default=0))``
+        """
+        return self._attributes(_parameters(params))
+
+    def persists(self, to_persist: Sequence[str] | Mapping[str, str]) -> Callable[[Function], Function]:
+        """Declare the names of the outputs of the decorated function, or a dict of names and formats.
+
+        Examples
+        --------
+        ``@flow.persists(["train", "test"])``
+        """
+        return self._attributes({"persist": to_persist})
+
+    def add_global_params(self, **params: Any) -> None:
+        """Give parameters to every step declared so far.
+
+        Examples
+        --------
+        ``flow.add_global_params(multiplier=d6tpipe.IntParameter(default=0))``
+        """
+        for name, parameter in _parameters(params).items():
+            for step, recipe in self._recipes.items():
+                recipe.attributes[name] = parameter
+                setattr(self.steps[step], name, parameter)
+
+    def _attributes(self, attributes: Mapping[str, Any]) -> Callable[[Function], Function]:
+        def declare(function: Function) -> Function:
+            recipe = self._recipe(function)
+            recipe.attributes.update(attributes)
+            if recipe.task_type is not None:
+                self._build(function.__name__)
+            return function
+
+        return declare
+
+    def _recipe(self, function: Function) -> _Recipe:
+        known = self._recipes.get(getattr(function, "__name__", ""))
+        if known is not None and known.function is function:
+            return known
+        return self._drafts.setdefault(function, _Recipe(function))
+
+    def _build(self, name: str) -> None:
+        """Make the class of a step, and again those of the steps that use an older one."""
+        outdated, done = [name], set()
+        while outdated:
+            name = outdated.pop(0)
+            if name in done:  # a circle: said when the graph is built
+                continue
+            done.add(name)
+            self.steps[name] = self._class(name, self._recipes[name])
+            outdated += [user for user, recipe in self._recipes.items() if recipe.wants(name)]
+
+    def _class(self, name: str, recipe: _Recipe) -> Any:
+        function = recipe.function
+        # Made under its final name: luigi's registry keeps a class under the name it was born with.
+        namespace = {
+            "__module__": function.__module__,
+            "__qualname__": function.__qualname__,
+            "__doc__": function.__doc__,
+            "run": function,
+            **recipe.attributes,
+        }
+        step = type(recipe.task_type)(name, (recipe.task_type,), namespace)
+        if not recipe.requires:
+            return step
+        if isinstance(recipe.requires, Mapping):
+            return requires_tasks({key: self._class_of(wanted) for key, wanted in recipe.requires.items()})(step)
+        return requires_tasks(*[self._class_of(wanted) for wanted in recipe.requires])(step)
+
+    # ---- running
+
+    def preview(self, func_to_preview: Step, params: Mapping[str, Any] | None = None) -> None:
+        """Print the tree of a step: with `params`, else with all parameters it was run with, else with defaults."""
+        name = self._name_of(func_to_preview)
+        if params:
+            tasks = [self._instance(name, params)]
+        else:
+            used = self.params_used.get(name) or [{}]
+            tasks = list(dict.fromkeys(self._instance(name, given) for given in used))
+        flow.preview(tasks)
+
+    def run(
+        self,
+        funcs_to_run: Step | list[Step],
+        params: Mapping[str, Any] | None = None,
+        multi_params: Mapping[Any, Mapping[str, Any]] | Sequence[Mapping[str, Any]] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Result | None:
+        """Run steps and everything they need.
+
+        Parameters
+        ----------
+        funcs_to_run : function, name, or list of them
+        params : mapping, optional
+            Parameter values. Each step takes those it declares; a name that no step declares warns.
+        multi_params : mapping of name to mapping, optional
+            Several experiments, each with its own values; all of them are one run, in which a step that
+            several share is built once. A list numbers the experiments. Excludes `params`.
+        *args, **kwargs
+            As for ``d6tpipe.run``, from ``forced`` on.
+
+        Returns
+        -------
+        Result
+            As from ``d6tpipe.run``.
+
+        Raises
+        ------
+        BuildError
+            If a task failed, unless ``abort=False``.
+        """
+        names = [self._name_of(f) for f in (funcs_to_run if isinstance(funcs_to_run, list) else [funcs_to_run])]
+        if multi_params is None:
+            made = {None: [self._instance(name, params or {}) for name in names]}
+        else:
+            if params:
+                raise ParameterError(
+                    "flow.run was given both params and multi_params",
+                    facts={"params": dict(params)},
+                    hint="Write the common values into each experiment of multi_params.",
+                )
+            experiments = _experiments(multi_params)
+            made = {key: [self._instance(name, given) for name in names] for key, given in experiments.items()}
+        self.multi_params = None if multi_params is None else experiments
+        self.multi_params_tasks = {} if multi_params is None else {key: made[key][-1] for key in made}
+        self._roots = {} if multi_params is None else made
+        for key, tasks in made.items():
+            for name, task in zip(names, tasks, strict=True):
+                self.instantiated_tasks[name] = task
+                self._asked.pop(task, None)
+                self._asked[task] = None
+                given = (params or {}) if multi_params is None else experiments[key]
+                self.params_used.setdefault(name, []).append(dict(given))
+        return flow.run([task for tasks in made.values() for task in tasks], *args, **kwargs)
+
+    # ---- loading
+
+    def outputLoad(self, func_to_run: Step, *args: Any, **kwargs: Any) -> Any:
+        """Load what a step saved in the last run.
+
+        Parameters
+        ----------
+        func_to_run : function or name
+            A step that was run, or one that was built because a step that was run needs it.
+        *args, **kwargs
+            As for ``task.outputLoad``: keys, as_dict, cached.
+
+        Returns
+        -------
+        object
+            The output; after a run with experiments, a dict of experiment name to output.
+
+        Raises
+        ------
+        NotBuiltError
+            If the step was not part of the run, or its output is not there.
+        """
+        return self._over_experiments(func_to_run, lambda task: task.outputLoad(*args, **kwargs))
+
+    def outputLoadAll(self, func_to_run: Step, *args: Any, **kwargs: Any) -> Any:
+        """Load what a step and everything upstream of it saved in the last run.
+
+        Returns
+        -------
+        dict of str to object
+            Task family to output (where a family occurs several times, task id to output); after a run with
+            experiments, a dict of experiment name to such a dict.
+        """
+
+        def load_all(task: Any) -> dict[str, Any]:
+            tasks = [t for t in flow.taskflow_upstream(task) if hasattr(t, "outputLoad")]
+            families = [t.task_family for t in tasks]
+            return {
+                t.task_family if families.count(t.task_family) == 1 else t.task_id: t.outputLoad(*args, **kwargs)
+                for t in tasks
+            }
+
+        return self._over_experiments(func_to_run, load_all)
+
+    def _over_experiments(self, step: Step, load: Callable[[Any], Any]) -> Any:
+        name = self._name_of(step)
+        if self.multi_params is not None:
+            return {key: load(self._ran_as(name, roots, key)) for key, roots in self._roots.items()}
+        direct = self.instantiated_tasks.get(name)
+        return load(direct if direct is not None else self._ran_as(name, reversed(list(self._asked))))
+
+    def _ran_as(self, name: str, roots: Iterable[Any], experiment: Any = None) -> Any:
+        """Return the task of step `name` at or above the given tasks."""
+        for root in roots:
+            for task in flow.taskflow_upstream(root):
+                if self._is_step(task, name):
+                    return task
+        raise NotBuiltError(
+            f"The function {name} has not been run yet",
+            facts={"run so far": ", ".join(self.params_used) or "nothing"}
+            | ({} if experiment is None else {"experiment": experiment}),
+            hint=f"Call run({name}) of this workflow first.",
+        )
+
+    def _is_step(self, task: Any, name: str) -> bool:
+        # By name: a function defined again (a notebook cell run twice) has a new class.
+        return bool(task.get_task_family() == self.steps[name].get_task_family())
+
+    # ---- removing
+
+    def reset(
+        self, func_to_reset: Step, params: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any
+    ) -> list[Any] | Any:
+        """Delete the output of a step: with `params`, or with all parameters it ran with so far.
+
+        Parameters
+        ----------
+        func_to_reset : function or name
+        params : mapping, optional
+        *args, **kwargs
+            As for ``task.reset``; ``confirm=False`` does not ask.
+
+        Returns
+        -------
+        object or list
+            What ``task.reset`` returned; without `params` a list, empty if the step never ran.
+        """
+        name = self._name_of(func_to_reset)
+        if params:
+            return self._instance(name, params).reset(*args, **kwargs)
+        ran = [
+            task for root in self._asked for task in flow.taskflow_upstream(root) if self._is_step(task, name)
+        ]
+        return [task.reset(*args, **kwargs) for task in dict.fromkeys(ran)]
+
+    def resetAll(self, *args: Any, **kwargs: Any) -> None:
+        """Delete the outputs of all steps, with all parameters they ran with so far."""
+        for name in self.steps:
+            self.reset(name, None, *args, **kwargs)
+
+    def delete(self, func_to_reset: Step) -> None:
+        """Delete every stored output of a step, whatever its parameters, also of earlier sessions.
+
+        Consider `reset`, which deletes only what this workflow has run.
+
+        Effects
+        -------
+        Removes the step's files from its data folder, and its values from the memory cache. Files that belong
+        to another task in the same folder stay, and so does everything outside that folder.
+        """
+        name = self._name_of(func_to_reset)
+        cls = self.steps[name]
+        if getattr(cls, "external", False):
+            raise PipeError(
+                f"{name} is external: its data was not made by d6tpipe and is not deleted",
+                task=cls,
+                hint="Delete the files yourself if you are sure.",
+            )
+        if not issubclass(cls, TaskData):
+            return  # an aggregator stores nothing of its own
+        folder = Path(outputs._folder(cls, blueprint(cls), None))
+        files = plugins.load("files", "local")
+        mine = _ownership(cls)
+        for file_name in sorted(files.listing(str(folder))):
+            path = folder / file_name
+            if mine(file_name):
+                if path.is_dir() and not path.is_symlink():
+                    _remove_folder(path)
+                else:
+                    files.remove(str(path))
+        for known in [key for key in cache.data if Path(key).parent == folder and mine(Path(key).name)]:
+            del cache.data[known]
+
+    def deleteAll(self) -> None:
+        """Delete every stored output of all steps, whatever their parameters; see `delete`."""
+        for name in self.steps:
+            if not getattr(self.steps[name], "external", False):
+                self.delete(name)
+
+    # ---- looking up
+
+    def _name_of(self, step: Step) -> str:
+        name = step if isinstance(step, str) else getattr(step, "__name__", repr(step))
+        if name in self.steps:
+            return name
+        if not isinstance(step, str) and step in self._drafts:
+            hint = f"Put @flow.task(...) above the other decorators of {name}."
+        else:
+            near = nearest(name, self.steps)
+            hint = f"Did you mean {near}?" if near else "Decorate the function with @flow.task(...) first."
+        raise DeclarationError(
+            f"{name} is not a step of this workflow",
+            facts={"steps": ", ".join(self.steps) or "none"},
+            hint=hint,
+        )
+
+    def _wanted(self, step: Any) -> Any:
+        return step if isinstance(step, type) else self._name_of(step)
+
+    def _class_of(self, wanted: Any) -> Any:
+        return wanted if isinstance(wanted, type) else self.steps[wanted]
+
+    def _instance(self, name: str, params: Mapping[str, Any]) -> Any:
+        """Return the task of a step with those of the given values that it declares."""
+        cls = self.steps[name]
+        known = set(cls.get_param_names(include_significant=True)) | {"path", "flows"}
+        anywhere = {n for step in self.steps.values() for n in step.get_param_names(include_significant=True)}
+        for unknown in [n for n in params if n not in known | anywhere]:
+            if settings.unknown_parameters == "error":
+                near = nearest(unknown, anywhere)
+                warnings.warn(
+                    f"No step of this workflow has a parameter '{unknown}'; it is ignored."
+                    + (f" Did you mean '{near}'?" if near else f" Parameters: {', '.join(sorted(anywhere))}."),
+                    UserWarning,
+                    stacklevel=3,
+                )
+        return cls(**{n: value for n, value in params.items() if n in known})
+
+
+def _parameters(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, value in params.items():
+        if not (callable(getattr(value, "parse", None)) and callable(getattr(value, "serialize", None))):
+            raise DeclarationError(
+                f"'{name}' is not declared as a parameter",
+                facts={"given": repr(value)},
+                hint=f"Write {name}=d6tpipe.IntParameter(default=...), or another parameter class.",
+            )
+    return params
+
+
+def _experiments(multi_params: Any) -> dict[Any, Mapping[str, Any]]:
+    """Return {name: parameters} of the forms that `WorkflowMulti` takes as well."""
+    if isinstance(multi_params, Mapping):
+        if multi_params and all(isinstance(values, (list, tuple)) for values in multi_params.values()):
+            return dict(utils.generate_exps_for_multi_param(multi_params))
+        experiments = dict(multi_params)
+    elif isinstance(multi_params, (list, tuple)):
+        experiments = dict(enumerate(multi_params))
+    else:
+        experiments = {"multi_params": multi_params}
+    for name, given in experiments.items():
+        if not isinstance(given, Mapping):
+            raise ParameterError(
+                f"Experiment {name!r} has no parameters",
+                facts={"given": repr(given)},
+                hint="multi_params is {name: {parameter: value}}, a list of {parameter: value}, or lists of values.",
+            )
+    return experiments
+
+
+def _option(cls: Any, name: str) -> Any:
+    """Return a class option, unless a parameter has taken the name."""
+    return None if name in cls.get_param_names(include_significant=True) else getattr(cls, name, None)
+
+
+def _ownership(cls: Any) -> Callable[[str], bool]:
+    """Return the test whether a file name in the data folder belongs to an output of `cls`.
+
+    Two families share a folder when they are alike up to the first underscore (``get_a``, ``get_b``), so the folder
+    alone proves nothing, and a name that could also be another family's is left alone.
+    """
+    family = cls.get_task_family()
+    if settings.save_with_param and _option(cls, "save_attrib") in (None, True):
+        longer = tuple(
+            f"{other}_" for other in _families(TaskData) if other != family and other.startswith(f"{family}_")
+        )
+        return lambda name: name.startswith(f"{family}_") and not (longer and name.startswith(longer))
+    outputs = tuple(f"{key}." for key in (*(_option(cls, "persists") or cls.persist), "meta"))
+    return lambda name: name.startswith(outputs)
+
+
+def _families(cls: Any) -> set[str]:
+    found = set()
+    waiting = [cls]
+    while waiting:
+        for sub in waiting.pop().__subclasses__():
+            found.add(sub.get_task_family())
+            waiting.append(sub)
+    return found
+
+
+def _remove_folder(path: Path) -> None:
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        raise StorageError(
+            f"Cannot delete the folder {path.name}",
+            facts={"folder": os.fspath(path.parent), "reason": error.strerror or error},
+            hint="Check the permissions of the folder.",
+        ) from error

@@ -1,0 +1,188 @@
+"""What a run came to: a state per task, failures, a summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from luigi.execution_summary import LuigiStatusCode
+
+from d6tpipe.engine.freshness import reason
+from d6tpipe.engine.graph import Node
+from d6tpipe.errors import BuildError
+from d6tpipe.interfaces import Failure, State
+
+__all__ = ["Result"]
+
+_HEADLINES = (
+    (State.FRESH, "complete, nothing to do"),
+    (State.BUILT, "built"),
+    (State.NO_OUTPUT, "ran but saved nothing"),
+    (State.PENDING, "to build"),
+    (State.READY, "to build first"),
+    (State.SKIPPED, "disabled"),
+    (State.FAILED, "failed"),
+    (State.UPSTREAM_FAILED, "not started, something upstream failed"),
+    (State.CANCELLED, "cancelled"),
+)
+_SHOWN = 5
+
+
+class Result:
+    """The result of a run; true if nothing failed.
+
+    Attributes
+    ----------
+    ok : bool
+        Every task asked for is complete, or ran and had nothing to save.
+    failures : list of interfaces.Failure
+        One per failed task, in the order of failing.
+    seconds : float
+        Wall time of the run.
+    status : luigi.LuigiStatusCode
+    scheduling_succeeded : bool
+        The same as `ok`; luigi's name for it.
+    """
+
+    def __init__(self, nodes: Sequence[Node], failures: list[Failure], seconds: float, dry: bool = False) -> None:
+        self._nodes = nodes
+        self.failures = failures
+        self.seconds = seconds
+        self._dry = dry
+        self.counts = Counter(node.state for node in nodes if node.state is not None)
+        self.ok = dry or not any(
+            self.counts[state] for state in (State.FAILED, State.UPSTREAM_FAILED, State.CANCELLED, State.SKIPPED)
+        )
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {state}" for state, count in self.counts.items())
+        return f"<Result {'ok' if self.ok else 'not ok'}: {counts or 'no tasks'}>"
+
+    @property
+    def scheduling_succeeded(self) -> bool:
+        return self.ok
+
+    @property
+    def status(self) -> LuigiStatusCode:
+        if self.ok:
+            return LuigiStatusCode.NOT_RUN if self._dry else LuigiStatusCode.SUCCESS
+        bodies = [failure for failure in self.failures if failure.traceback]
+        return LuigiStatusCode.FAILED if bodies or not self.failures else LuigiStatusCode.MISSING_EXT
+
+    @property
+    def states(self) -> dict[Any, State]:
+        """The state of each task of the run."""
+        return {node.task: node.state for node in self._nodes if node.state is not None}
+
+    def table(self) -> Any:
+        """Return a DataFrame with one row per task, in the order of building.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns: ``task`` (text), ``family``, one per significant parameter (as text; empty where a task has no
+            such parameter), ``state``, ``seconds`` (of the body; NaN if it did not run), ``error``.
+        """
+        import pandas as pd
+
+        rows = []
+        for node in self._nodes:
+            if node.state is None:
+                continue
+            ran = node.state in (State.BUILT, State.NO_OUTPUT, State.FAILED)
+            failure = node.failure if node.state is State.FAILED else None
+            rows.append(
+                {
+                    "task": repr(node.task),
+                    "family": node.task.task_family,
+                    **node.task.to_str_params(only_significant=True),
+                    "state": str(node.state),
+                    "seconds": node.seconds if ran else float("nan"),
+                    "error": f"{type(failure.error).__name__}: {failure.error}" if failure else "",
+                }
+            )
+        last = ["state", "seconds", "error"]
+        frame = pd.DataFrame(rows, columns=None if rows else ["task", "family", *last])
+        return frame[[column for column in frame.columns if column not in last] + last]
+
+    @property
+    def summary_text_one_line(self) -> str:
+        """The counts in one line."""
+        words = [f"{self.counts[state]} {words}" for state, words in _HEADLINES if self.counts[state]]
+        return "; ".join(words) or "no tasks"
+
+    @property
+    def summary_text(self) -> str:
+        """The summary that is printed after a run."""
+        total = sum(self.counts.values())
+        rule = "===== d6tpipe Execution Summary ====="
+        lines = ["", rule, "", f"{'Would run' if self._dry else 'Looked at'} {total} tasks in {self.seconds:.2f} s:"]
+        for state, words in _HEADLINES:
+            if self.counts[state]:
+                lines.append(f"* {self.counts[state]} {words}:")
+                lines += _by_family([node for node in self._nodes if node.state is state])
+        for failure in self.failures[:_SHOWN]:
+            lines += ["", f"{failure.task!r} failed: {type(failure.error).__name__}: {failure.error}"]
+        if len(self.failures) > _SHOWN:
+            lines.append(f"... and {len(self.failures) - _SHOWN} more failures in result.failures")
+        lines += ["", self._verdict(), "", rule, ""]
+        return "\n".join(lines)
+
+    def _verdict(self) -> str:
+        if self._dry:
+            return "A dry run: nothing was run or written."
+        if not self.ok:
+            return "The run is NOT complete. Mend what failed and run again: only what is left will run."
+        if self.counts[State.NO_OUTPUT]:
+            return "Done, but some tasks saved nothing: they will run again next time."
+        if not self.counts[State.BUILT]:
+            return "Everything was complete already, nothing was run."
+        return "Done: nothing failed, nothing is missing."
+
+    def raise_failure(self) -> None:
+        """Raise a `BuildError` that holds every failure; does nothing if the run is ok."""
+        if self.ok:
+            return
+        count = len(self.failures)
+        facts: dict[str, object] = {}
+        for number, failure in enumerate(self.failures[:_SHOWN], 1):
+            facts[f"failed {number}"] = f"{failure.task!r}\n{type(failure.error).__name__}: {failure.error}"
+        if count > _SHOWN:
+            facts["more"] = f"{count - _SHOWN} other failures, see error.failures"
+        blocked = self.counts[State.UPSTREAM_FAILED]
+        if blocked:
+            facts["not started"] = f"{blocked} that need what failed"
+        if self.counts[State.SKIPPED]:
+            facts["disabled"] = str(self.counts[State.SKIPPED])
+        error = BuildError(
+            f"{count} task{'s' if count != 1 else ''} failed" if count else "The run could not be completed",
+            facts=facts,
+            hint="Mend what failed and run again: only what is left will run. (abort=False returns the result.)",
+        )
+        error.failures = self.failures
+        error.result = self
+        raise error from (self.failures[0].error if self.failures else None)
+
+
+def _by_family(nodes: Sequence[Node]) -> list[str]:
+    groups: dict[str, list[Node]] = {}
+    for node in nodes:
+        groups.setdefault(node.task.task_family, []).append(node)
+    lines = []
+    for family, members in sorted(groups.items()):
+        shown = ", ".join(repr(node.task)[len(family) :] for node in members[:_SHOWN])
+        more = f", ... {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
+        lines.append(f"    - {len(members)} {family}{shown if len(shown) < 200 else ''}{more}")
+    return lines
+
+
+def describe(node: Node) -> str:
+    """Return the state of a node in words, with the reason if there is something to do."""
+    why = reason(node)
+    return f"{State.PENDING}: {why}" if why else str(State.FRESH)
+
+

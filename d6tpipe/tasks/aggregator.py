@@ -1,0 +1,131 @@
+"""TaskAggregator: a task that stands for other tasks."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import luigi
+
+from d6tpipe import plugins
+from d6tpipe.errors import GraphError
+from d6tpipe.tasks.base import Task
+
+__all__ = ["TaskAggregator"]
+
+
+class TaskAggregator(Task):
+    """A task that runs several tasks; write a ``run`` that does nothing but ``yield`` them.
+
+    Yield tasks, lists or dicts of tasks. They are found when the graph is built, without anything being run, so
+    they show in previews and do not wait for each other. The aggregator is complete when all of them are.
+    ``requires`` (as ``@requires(A, B)`` sets it) only lends parameters.
+
+    Examples
+    --------
+    >>> import d6tpipe
+    >>> class Train(d6tpipe.tasks.TaskCache):
+    ...     model = d6tpipe.Parameter()
+    ...     def run(self):
+    ...         self.save(f"a {self.model} model")
+    >>> class TrainAll(d6tpipe.tasks.TaskAggregator):
+    ...     def run(self):
+    ...         yield Train(model="ols")
+    ...         yield Train(model="gbm")
+    >>> result = d6tpipe.run(TrainAll(), execution_summary=False)
+    >>> TrainAll().outputLoad()
+    ['a ols model', 'a gbm model']
+    """
+
+    def _children(self) -> list[Any]:
+        """Return the tasks that ``run`` yields, in order; structures are flattened.
+
+        Raises
+        ------
+        GraphError
+            If ``run`` raises or yields something that is not a task; names the line.
+        """
+        return [task for _, task in self._yielded()]
+
+    def _yielded(self) -> list[tuple[int, Any]]:
+        body = self.run()
+        if body is None:
+            return []
+        if not inspect.isgenerator(body):
+            raise GraphError(
+                "An aggregator's run() must yield tasks",
+                task=self,
+                facts={"returned": repr(body)},
+                hint="Write: yield Task(...), once per task.",
+            )
+        found: list[tuple[int, Any]] = []
+        number = 0
+        try:
+            for item in body:
+                found += [(number, task) for task in _tasks_in(self, item)]
+                number += 1
+        except GraphError:
+            raise
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            own = [frame for frame in frames if "d6tpipe/tasks/" not in frame.filename.replace("\\", "/")]
+            last = own[-1] if own else frames[-1]
+            raise GraphError(
+                "An aggregator's run() raised an error while its tasks were collected",
+                task=self,
+                facts={
+                    "line": f"{last.filename}:{last.lineno}: {last.line}",
+                    "error": f"{type(error).__name__}: {error}",
+                },
+                hint="run() of an aggregator is called before anything is built: let it only yield tasks, "
+                "and move other work into a task.",
+            ) from error
+        return found
+
+    def complete(self, cascade: bool = True) -> bool:
+        """Return whether all tasks it stands for are complete."""
+        return bool(plugins.load("services", "requirements_complete")(self))
+
+    def output(self) -> list[Any]:
+        """Return the outputs of the tasks it stands for, in order."""
+        return [task.output() for task in self._children()]
+
+    def outputLoad(self, keys: Any = None, as_dict: bool = False, cached: bool = False) -> list[Any]:
+        """Return what the tasks it stands for have saved, in order."""
+        return [task.outputLoad(keys, as_dict, cached) for task in self._children()]
+
+    def reset(self, confirm: bool = True) -> Any:
+        """Delete the outputs of the tasks it stands for."""
+        return self.invalidate(confirm=confirm)
+
+    def invalidate(self, confirm: bool = True) -> None:
+        """Delete the outputs of the tasks it stands for."""
+        for task in self._children():
+            task.invalidate(confirm)
+
+
+def _tasks_in(aggregator: Any, item: Any) -> Iterable[Any]:
+    pending, found = [item], []
+    while pending:
+        item = pending.pop()
+        if isinstance(item, luigi.Task):
+            found.append(item)
+        elif isinstance(item, luigi.DynamicRequirements):
+            pending.append(item.requirements)
+        elif isinstance(item, Mapping):
+            pending.extend(reversed(list(item.values())))
+        elif isinstance(item, Iterable) and not isinstance(item, (str, bytes, type)):
+            pending.extend(reversed(list(item)))
+        else:
+            hint = "Yield an instance: add the parentheses." if isinstance(item, type) else "Yield tasks."
+            raise GraphError(
+                "An aggregator yielded something that is not a task",
+                task=aggregator,
+                facts={"yielded": repr(item)},
+                hint=hint,
+            )
+    return found
+
+

@@ -1,0 +1,445 @@
+"""TaskData: a task whose outputs are data, saved and loaded by name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+import luigi
+from luigi.task import flatten
+
+from d6tpipe import plugins, settings
+from d6tpipe.binding import FRAME
+from d6tpipe.errors import DeclarationError, NotBuiltError, OutputKeyError, StorageError
+from d6tpipe.identity import nearest
+from d6tpipe.targets import CacheTarget, DataTarget, FormatTarget
+from d6tpipe.tasks.base import Task
+from d6tpipe.tasks.meta import ensure_folders
+from d6tpipe.tasks.outputs import folder, has_older_name, layout, locate, target_at, targets
+
+__all__ = ["TaskData"]
+
+
+class TaskData(Task):
+    """A task that saves data as its output and loads data as its input.
+
+    Write a subclass of one of the format classes (`TaskPqPandas`, `TaskPickle` ...), declare parameters, say in
+    ``requires`` what it needs, and save the result in ``run``.
+
+    Class attributes
+    ----------------
+    persist : list of str, or dict of str to format
+        Names of the outputs; with a dict each output has a format of its own. ``persists`` is the same.
+    target_class, target_ext
+        Target and file extension of outputs without a format of their own.
+    external : bool
+        The outputs are made elsewhere; ``run`` is never called and requirements do not matter.
+    path, target_dir, task_group : str
+        Data folder, folder of the class within it, and ``group=<task_group>`` between the two.
+    save_attrib : bool
+        False leaves the task id out of the file names.
+    """
+
+    target_class: Any = DataTarget
+    target_ext: str = "ext"
+    persist: Any = ["data"]  # noqa: RUF012  (d6tflow's users compare with a list)
+    metadata: Any = None
+
+    # ---- outputs
+
+    def output(self) -> Any:
+        """Return the target of the output, or the targets by name if there are several; touches only names."""
+        found = targets(self)
+        if has_older_name(self) and not all(target.exists() for target in found.values()):
+            older = targets(self, older=True)
+            if all(target.exists() for target in older.values()):
+                found = older
+        return found["data"] if layout(self).single else found
+
+    def outputPath(self, key: str | None = None) -> Any:
+        """Return the path of the output, or of output `key`, or the paths by name; nothing is built or made."""
+        if key is not None:
+            self._check_keys([key])
+        found = self.output()
+        if layout(self).single:
+            return found.path
+        return found[key].path if key is not None else {name: target.path for name, target in found.items()}
+
+    def complete(self, cascade: bool = True) -> bool:
+        """Return whether all outputs exist and, with `cascade`, all requirements are complete.
+
+        Changes nothing. Requirements count unless the task is ``external`` or ``settings.check_dependencies`` is
+        off. Cost: one look per output; with `cascade` linear in the number of tasks upstream.
+        """
+        if not self._outputs_exist():
+            return False
+        if not cascade or not settings.check_dependencies or getattr(self, "external", False):
+            return True
+        return bool(plugins.load("services", "requirements_complete")(self))
+
+    def _outputs_exist(self) -> bool:
+        outputs = flatten(self.output())
+        return bool(outputs) and all([target.exists() for target in outputs])
+
+    def reset(self, confirm: bool = True) -> bool:
+        """Delete the outputs, so that the next run builds them again.
+
+        Parameters
+        ----------
+        confirm : bool
+            Ask on the terminal first.
+
+        Returns
+        -------
+        bool
+            Always True, also when the answer was no (as in d6tflow).
+        """
+        return self.invalidate(confirm)
+
+    def invalidate(self, confirm: bool = True) -> bool:
+        """Delete the outputs; see `reset`."""
+        if confirm:
+            answer = input(f"Delete the outputs of {self!r} (y/n)? (confirm=False does not ask) ")
+            if answer.strip().lower() not in ("y", "yes"):
+                return True
+        found = list(flatten(self.output()))
+        if has_older_name(self):
+            found += targets(self, older=True).values()
+        for target in found:
+            if hasattr(target, "invalidate"):
+                target.invalidate()
+            elif target.exists():
+                target.remove()
+        return True
+
+    # ---- saving
+
+    def save(self, data: Any, **kwargs: Any) -> None:
+        """Store `data` as the output.
+
+        Parameters
+        ----------
+        data : object, or dict of output name to object
+            The value; with several outputs, one value per name in ``persist``.
+        **kwargs
+            Options of the writer (``to_parquet``, ``to_csv``, ``pickle.dump`` ...).
+
+        Raises
+        ------
+        OutputKeyError
+            If the names are not exactly those of ``persist``; nothing is written.
+        StorageError
+            If the disk says no; the outputs are as they were before.
+
+        Effects
+        -------
+        Each file is written under a temporary name beside its final place and renamed when it is whole. With several
+        outputs all are written before the first is renamed.
+        """
+        shape = layout(self)
+        place, names = locate(self)
+        frame = FRAME.get()
+        if shape.single:
+            target_at(shape.kinds[0][0], f"{place}{os.sep}{names[0]}").save(data, **kwargs)
+        else:
+            if not isinstance(data, Mapping) or set(data) != set(shape.keys):
+                raise self._wrong_keys(data)
+            made = {
+                key: target_at(kind[0], f"{place}{os.sep}{name}")
+                for key, kind, name in zip(shape.keys, shape.kinds, names)
+            }
+            _save_together([(made[key], data[key]) for key in shape.keys], kwargs)
+        if frame is not None and frame.task is self:
+            frame.saved.update(shape.keys)
+
+    def _wrong_keys(self, data: Any) -> OutputKeyError:
+        keys = list(layout(self).keys)
+        if not isinstance(data, Mapping):
+            return OutputKeyError(
+                "save() needs a dict with one value per output",
+                task=self,
+                facts={"outputs": keys, "got": type(data).__name__},
+                hint=f"Write self.save({{{', '.join(f'{key!r}: ...' for key in keys)}}}).",
+            )
+        missing = [key for key in keys if key not in data]
+        unknown = [key for key in data if key not in keys]
+        near = nearest(str(unknown[0]), keys) if unknown else None
+        return OutputKeyError(
+            "save() got other names than persist declares",
+            task=self,
+            facts={"persist": keys, "missing": missing or "none", "unknown": unknown or "none"},
+            hint=f"Did you mean '{near}'?" if near else "Save every output, once, in one call.",
+        )
+
+    def _before_run(self, frame: Any) -> None:
+        shape = layout(self)
+        if not shape.in_memory:  # d6tflow's users write to output().path themselves
+            ensure_folders({folder(self)}, frame.folders)
+
+    def _after_run(self, frame: Any, value: Any) -> None:
+        if value is not None and not frame.saved:
+            self.save(value)
+
+    # ---- loading
+
+    def outputLoad(
+        self, keys: Any = None, as_dict: bool = False, cached: bool = False, run: bool = False
+    ) -> Any:
+        """Return what the task has saved.
+
+        Parameters
+        ----------
+        keys : str or list of str, optional
+            Which outputs; all by default. A single name gives its value bare.
+        as_dict : bool
+            Several outputs as a dict by name instead of a list in the order of ``persist``.
+        cached : bool
+            Keep the value in memory until the file changes.
+        run : bool
+            Build the task first if it is not complete.
+
+        Raises
+        ------
+        NotBuiltError
+            If the task is not complete.
+        StorageError
+            If a file cannot be read; the message names it and says how to rebuild.
+        """
+        if not self.complete():
+            if not run:
+                raise NotBuiltError(
+                    "The task is not complete, there is nothing to load",
+                    task=self,
+                    facts=self._why_incomplete(),
+                    hint="Run it first: d6tpipe.run(task), or task.outputLoad(run=True).",
+                )
+            plugins.load("services", "run")(self)
+        found = self.output()
+        if layout(self).single:
+            if keys is not None:
+                self._check_keys([keys] if isinstance(keys, str) else keys)
+            return _load(found, cached)
+        return _pick(found, keys, as_dict, cached, self._check_keys)
+
+    def _why_incomplete(self) -> dict[str, Any]:
+        for target in flatten(self.output()):
+            if not target.exists():
+                return {"missing": getattr(target, "path", target)}
+        waiting = [task for task in flatten(self.requires()) if not task.complete()]
+        return {"incomplete requirement": waiting[0]} if waiting else {}
+
+    def _check_keys(self, keys: Any) -> None:
+        known = layout(self).keys
+        for key in keys:
+            if key not in known:
+                near = nearest(str(key), known)
+                raise OutputKeyError(
+                    f"There is no output '{key}'",
+                    task=self,
+                    facts={"outputs": ", ".join(known)},
+                    hint=f"Did you mean '{near}'?" if near else "Use one of its outputs.",
+                )
+
+    def inputLoad(self, keys: Any = None, task: Any = None, cached: bool = False, as_dict: bool = False) -> Any:
+        """Return the data of what the task requires.
+
+        Parameters
+        ----------
+        keys : str or list of str, optional
+            With one requirement of several outputs: which outputs. With a dict of requirements: which of them.
+        task : str or int, optional
+            Only this requirement, by its name (dict) or position (list).
+        cached : bool
+            Keep the values in memory until the files change.
+        as_dict : bool
+            Several outputs of one requirement as a dict by name instead of a list.
+
+        Returns
+        -------
+        object, list or dict
+            One requirement: its value. A list or dict of requirements: their values, in the same shape.
+        """
+        source = self.input()
+        required = self.requires()
+        if task is not None:
+            source, required = _member(self, source, task), _member(self, required, task)
+        if isinstance(required, Mapping):
+            names = list(source) if keys is None else [keys] if isinstance(keys, str) else list(keys)
+            for name in names:
+                _member(self, source, name)
+            data = {name: _load_all(source[name], as_dict, cached) for name in source if name in names}
+            return data[keys] if isinstance(keys, str) else data
+        if isinstance(required, (list, tuple)):
+            return [_load_all(member, as_dict, cached) for member in source]
+        if isinstance(source, Mapping):
+            return _pick(source, keys, as_dict, cached, getattr(required, "_check_keys", None))
+        return _load_all(source, as_dict, cached)
+
+    # ---- metadata
+
+    def saveMeta(self, data: Any) -> None:
+        """Store metadata (scores, settings ...) beside the outputs, as a pickle."""
+        self.metadata = data
+        path = self._meta_path()
+
+        def fill(temporary: str) -> None:
+            with open(temporary, "wb") as stream:
+                pickle.dump(data, stream, protocol=pickle.HIGHEST_PROTOCOL)
+
+        plugins.load("files", "local").write(path, fill)
+
+    def metaSave(self, data: Any) -> None:
+        """Store metadata; the older name of `saveMeta`."""
+        self.saveMeta(data)
+
+    def metaLoad(self) -> Any:
+        """Return the metadata of what the task requires, in the shape of ``requires``."""
+        required = self.requires()
+        if isinstance(required, Mapping):
+            return {name: _load_meta(task) for name, task in required.items()}
+        if isinstance(required, (list, tuple)):
+            return [_load_meta(task) for task in required]
+        return _load_meta(required)
+
+    def outputLoadMeta(self) -> Any:
+        """Return the metadata that this task has saved."""
+        if not self.complete(cascade=False):
+            raise NotBuiltError(
+                "The task is not complete, it has no metadata to load",
+                task=self,
+                facts=self._why_incomplete(),
+                hint="Run it first: d6tpipe.run(task).",
+            )
+        try:
+            return _load_meta(self)
+        except FileNotFoundError as error:
+            raise NotBuiltError(
+                "The task has saved no metadata",
+                task=self,
+                facts={"missing": self._meta_path()},
+                hint="Call self.saveMeta(...) in run(), then reset the task and run it again.",
+            ) from error
+
+    def outputLoadAllMeta(self) -> dict[str, Any]:
+        """Return the metadata of this task and of all complete tasks upstream that saved some, by task family."""
+        if not self.complete(cascade=False):
+            raise NotBuiltError(
+                "The task is not complete, there is no metadata to load",
+                task=self,
+                facts=self._why_incomplete(),
+                hint="Run it first: d6tpipe.run(task).",
+            )
+        found: dict[str, Any] = {}
+        for task in plugins.load("services", "taskflow_upstream")(self, only_complete=True):
+            if hasattr(task, "_meta_path"):
+                with contextlib.suppress(FileNotFoundError):  # it saved none
+                    found[task.task_family] = _load_meta(task)
+        return found
+
+    def _meta_path(self) -> str:
+        # d6tflow: the name that an output "meta" would have, its last suffix replaced
+        name = f"{self.task_id}-meta" if settings.save_with_param and getattr(self, "save_attrib", True) else "meta"
+        return os.path.join(folder(self), PurePath(f"{name}.{self.target_ext}").with_suffix(".pickle").name)
+
+    # ---- d6tflow's file sharing
+
+    def get_pipename(self) -> Any:
+        """Return the name of the pipe that the task belongs to."""
+        from d6tpipe import cache
+
+        return getattr(self, "pipename", cache.pipe_default_name)
+
+
+def _save_together(pairs: list[tuple[Any, Any]], options: dict[str, Any]) -> None:
+    """Save several values so that no file gets its final name before all are written."""
+    if not pairs:
+        return
+    (target, value), rest = pairs[0], pairs[1:]
+    if not isinstance(target, FormatTarget):
+        _save_together(rest, options)
+        target.save(value, **options)
+        return
+
+    writer = plugins.load("formats", target.format_name)
+
+    def fill(temporary: str) -> None:
+        writer.save(value, temporary, **options)
+        _save_together(rest, options)
+
+    target.store(fill)
+
+
+def _load(target: Any, cached: bool) -> Any:
+    return target.load() if isinstance(target, CacheTarget) or not cached else target.load(cached=True)
+
+
+def _load_all(source: Any, as_dict: bool, cached: bool) -> Any:
+    """Load one requirement: a target, targets by name, or a list of requirements (an aggregator's)."""
+    if isinstance(source, Mapping):
+        found = {name: _load_all(target, as_dict, cached) for name, target in source.items()}
+        return found if as_dict else list(found.values())
+    if isinstance(source, (list, tuple)):
+        return [_load_all(member, as_dict, cached) for member in source]
+    if not hasattr(source, "load"):
+        raise DeclarationError(
+            "inputLoad() met an output that has no load()",
+            facts={"output": repr(source), "path": getattr(source, "path", "unknown")},
+            hint="Read it through self.input(), for example with self.input().open().",
+        )
+    return _load(source, cached)
+
+
+def _pick(source: Mapping[str, Any], keys: Any, as_dict: bool, cached: bool, check: Any) -> Any:
+    names = list(source) if keys is None else [keys] if isinstance(keys, str) else list(keys)
+    if check is not None:
+        check(names)
+    found = {name: _load(target, cached) for name, target in source.items() if name in names}
+    if isinstance(keys, str):
+        return found[keys]
+    return found if as_dict else list(found.values())
+
+
+def _member(task: Any, structure: Any, name: Any) -> Any:
+    try:
+        return structure[name]
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        if isinstance(structure, Mapping):
+            known = [str(key) for key in structure]
+            near = nearest(str(name), known)
+        else:
+            known = [str(n) for n in range(len(structure))] if isinstance(structure, (list, tuple)) else []
+            near = None
+        raise OutputKeyError(
+            f"There is no requirement '{name}'",
+            task=task,
+            facts={"requirements": ", ".join(known) or "one, without a name"},
+            hint=f"Did you mean '{near}'?" if near else "Use one of the names that requires() returns.",
+        ) from error
+
+
+def _load_meta(task: Any) -> Any:
+    if not isinstance(task, luigi.Task) or not hasattr(task, "_meta_path"):
+        raise DeclarationError(
+            "metaLoad() needs a requirement that can hold metadata",
+            facts={"requirement": repr(task)},
+            hint="Only d6tpipe's own tasks (TaskData) hold metadata.",
+        )
+    path = task._meta_path()
+    try:
+        with open(path, "rb") as stream:
+            return pickle.load(stream)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise StorageError(
+            "Metadata cannot be read",
+            task=task,
+            facts={"file": path, "reader said": f"{type(error).__name__}: {error}"},
+            hint="Reset the task and run it again: task.reset(confirm=False).",
+        ) from error
+
+

@@ -1,0 +1,175 @@
+"""The metaclass of our tasks: fast construction, and bodies that know where they belong."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Generator
+from types import FunctionType, GeneratorType
+from typing import Any
+
+import luigi
+
+from d6tpipe import plugins
+from d6tpipe.binding import BINDING, FRAME, Frame
+from d6tpipe.constructor import blueprint, drop_blueprint
+from d6tpipe.errors import DeclarationError
+
+__all__ = ["TaskMeta"]
+
+RESERVED = frozenset({"job"})
+"""Names that a parameter cannot have: ``self.job`` is the context of a running body."""
+
+
+class TaskMeta(type(luigi.Task)):  # type: ignore[misc]
+    """Metaclass of `tasks.TaskData` and `tasks.TaskAggregator`."""
+
+    def __new__(metacls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any) -> Any:
+        if "persists" in namespace and "persist" not in namespace:  # d6tflow's alias
+            namespace["persist"] = namespace["persists"]
+        for method, wrap in _WRAPPERS.items():
+            if isinstance(namespace.get(method), FunctionType):
+                namespace[method] = wrap(namespace[method])
+        cls = super().__new__(metacls, name, bases, namespace, **kwargs)
+        for attribute, value in namespace.items():
+            _check_name(cls, attribute, value)
+        return cls
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return the task with these values; the same object as long as one like it is alive."""
+        plan = blueprint(cls)
+        try:
+            return plan.make(*args, **kwargs)
+        except TypeError as error:
+            # Only the signature itself fails at this depth; an error from inside a constructor has more frames.
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise
+            repaired = plan.reject(args, kwargs)
+            if repaired is NotImplemented:
+                raise
+            return repaired
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        """Set a class attribute; a parameter set later learns its name, a method is wrapped as in the class body."""
+        if isinstance(value, luigi.Parameter):
+            _check_name(cls, name, value)
+            value.__set_name__(cls, name)
+        elif name in _WRAPPERS and isinstance(value, FunctionType):
+            value = _WRAPPERS[name](value)
+        elif name == "persists":
+            super().__setattr__("persist", value)
+        super().__setattr__(name, value)
+        drop_blueprint(cls)
+
+    def __delattr__(cls, name: str) -> None:
+        super().__delattr__(name)
+        drop_blueprint(cls)
+
+
+def _check_name(cls: type, name: str, value: Any) -> None:
+    if name in RESERVED and isinstance(value, luigi.Parameter):
+        raise DeclarationError(
+            f"A parameter cannot be called '{name}'",
+            task=cls,
+            facts={"reserved": f"self.{name} is the run-time context of a task"},
+            hint=f"Rename the parameter, for example '{name}_name'.",
+        )
+
+
+# ---- wrapped methods
+
+
+def _wrap_requires(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return `method` with the task's binding in force, answering from the graph while the body runs."""
+    if getattr(method, "_d6tpipe_wraps", None) is not None:
+        return method
+
+    @functools.wraps(method)
+    def requires(self: Any) -> Any:
+        frame = FRAME.get()
+        if frame is not None and frame.task is self and frame.requires is not None:
+            return frame.requires
+        binding = self._binding
+        if BINDING.get() is binding:
+            return method(self)
+        token = BINDING.set(binding)
+        try:
+            return method(self)
+        finally:
+            BINDING.reset(token)
+
+    requires._d6tpipe_wraps = method  # type: ignore[attr-defined]
+    return requires
+
+
+def _wrap_run(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `method` so that it runs bound, finds its folder, and what it returns is saved."""
+    if getattr(method, "_d6tpipe_wraps", None) is not None:
+        return method
+
+    @functools.wraps(method)
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        frame = FRAME.get()
+        if frame is None or frame.task is not self:
+            frame = Frame(self)
+        elif frame.entered:  # super().run()
+            return method(self, *args, **kwargs)
+        frame.entered = True
+        tokens = FRAME.set(frame), BINDING.set(self._binding)
+        try:
+            self._before_run(frame)
+            value = method(self, *args, **kwargs)
+            if value.__class__ is not GeneratorType:
+                self._after_run(frame, value)
+                return value
+        finally:
+            BINDING.reset(tokens[1])
+            FRAME.reset(tokens[0])
+        return _drive(self, value, frame)
+
+    run._d6tpipe_wraps = method  # type: ignore[attr-defined]
+    return run
+
+
+def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame) -> Generator[Any, Any, Any]:
+    """Step a body that asks for requirements while running, each step bound as `_wrap_run` does."""
+    step: Callable[[Any], Any] = body.send
+    argument: Any = None
+    try:
+        while True:
+            tokens = FRAME.set(frame), BINDING.set(task._binding)
+            try:
+                wanted = step(argument)
+            except StopIteration as stop:
+                task._after_run(frame, stop.value)
+                return stop.value
+            finally:
+                BINDING.reset(tokens[1])
+                FRAME.reset(tokens[0])
+            try:
+                step, argument = body.send, (yield wanted)
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # handed on to the body, which may answer or raise it again
+                step, argument = body.throw, error
+    finally:
+        body.close()
+
+
+def ensure_folders(folders: set[str], known: set[str] | None) -> None:
+    """Make the folders that a body may write into; `known` ones were seen in this run already."""
+    files = plugins.load("files", "local")
+    for folder in folders:
+        if known is None:
+            files.ensure_folder(folder)
+        elif folder not in known:
+            files.ensure_folder(folder)
+            known.add(folder)
+
+
+def absolute(path: str) -> str:
+    """Return `path` as the operating system would resolve it now, without touching it."""
+    return os.path.abspath(path)
+
+
+_WRAPPERS: dict[str, Callable[[Any], Any]] = {"run": _wrap_run, "requires": _wrap_requires}

@@ -1,0 +1,191 @@
+"""Where the outputs of a task lie and in which format: worked out once per class, then a name per task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import luigi
+
+from d6tpipe import plugins, settings
+from d6tpipe.constructor import Blueprint, blueprint
+from d6tpipe.errors import DeclarationError
+from d6tpipe.identity import file_name
+from d6tpipe.targets import CacheTarget, FormatTarget
+
+__all__ = ["Layout", "folder", "layout", "locate", "target_at", "targets"]
+
+_OPTIONS = ("path", "persist", "pipename", "save_attrib", "target_class", "target_dir", "target_ext", "task_group")
+
+
+class Layout:
+    """The outputs that a class declares.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        Names of the outputs, in the order of ``persist``.
+    single : bool
+        One output called "data": ``output()`` and ``outputLoad()`` give it bare.
+    kinds : tuple of (target maker, file extension)
+        One per key.
+    in_memory : bool
+        All outputs are kept in memory, none on disk.
+    """
+
+    __slots__ = ("folders", "generation", "in_memory", "keys", "kinds", "single")
+
+    def __init__(self, cls: type, persist: Any, target_class: Any, extension: str) -> None:
+        self.keys, formats = _read_persist(cls, persist)
+        self.single = self.keys == ("data",)
+        kinds: list[tuple[Any, str]] = []
+        for key in self.keys:
+            wanted = formats.get(key)
+            kinds.append((target_class, extension) if wanted is None else _kind(cls, key, wanted))
+        self.kinds = tuple(kinds)
+        self.in_memory = bool(kinds) and all(
+            isinstance(kind, type) and issubclass(kind, CacheTarget) for kind, _ in kinds
+        )
+        self.folders: dict[str | None, str] = {}
+        self.generation = -1
+
+
+def _read_persist(cls: type, persist: Any) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+    if isinstance(persist, Mapping):
+        keys, formats = tuple(persist), persist
+    elif isinstance(persist, str) or not isinstance(persist, Sequence):
+        raise DeclarationError(
+            "persist must name the outputs",
+            task=cls,
+            facts={"persist": repr(persist)},
+            hint="Write persist = ['x', 'y'] or persist = {'x': 'parquet', 'y': 'pickle'}.",
+        )
+    else:
+        keys, formats = tuple(persist), {}
+    wrong = [key for key in keys if not isinstance(key, str) or not key or "/" in key or "\0" in key]
+    if wrong or len(set(keys)) != len(keys):
+        raise DeclarationError(
+            "persist holds names that cannot be file names" if wrong else "persist names an output twice",
+            task=cls,
+            facts={"persist": list(keys)},
+            hint="Use distinct, plain text names without '/'.",
+        )
+    return keys, formats
+
+
+def _kind(cls: type, key: str, wanted: Any) -> tuple[Any, str]:
+    """Return how to make the target of one output, and its file extension."""
+    if isinstance(wanted, str):
+        if wanted == "cache":
+            return CacheTarget, "cache"
+        suffix = plugins.load("formats", wanted).suffix
+        return _OfFormat(wanted), suffix
+    if isinstance(wanted, type) and issubclass(wanted, luigi.Task) and hasattr(wanted, "target_class"):
+        return wanted.target_class, wanted.target_ext
+    if isinstance(wanted, type) and issubclass(wanted, luigi.Target):
+        return wanted, getattr(wanted, "extension", key)
+    raise DeclarationError(
+        f"persist gives output '{key}' a format that is none",
+        task=cls,
+        facts={"format": repr(wanted)},
+        hint="Use the name of a format ('parquet', 'pickle', 'json' ...), a target class or a task class.",
+    )
+
+
+class _OfFormat:
+    """Makes targets of one format."""
+
+    __slots__ = ("format",)
+
+    def __init__(self, name: str) -> None:
+        self.format = name
+
+    def __call__(self, path: str) -> FormatTarget:
+        return FormatTarget(path, self.format)
+
+
+def layout(task: Any) -> Layout:
+    """Return the layout of a task's outputs."""
+    if "_moved" in task.__dict__:  # options were set on the instance
+        return Layout(type(task), task.persist, task.target_class, task.target_ext)
+    plan = blueprint(type(task))
+    found: Layout | None = plan.outputs
+    if found is None:
+        found = Layout(plan.cls, task.persist, task.target_class, task.target_ext)
+        if not any(isinstance(getattr(plan.cls, name, None), (property, luigi.Parameter)) for name in _OPTIONS):
+            plan.outputs = found
+    return found
+
+
+def _option(task: Any, plan: Blueprint, name: str, default: Any = None) -> Any:
+    """Return a class option that a parameter of the same name does not answer for."""
+    return default if name in plan.by_name else getattr(task, name, default)
+
+
+def folder(task: Any) -> str:
+    """Return the folder of a task's outputs, without making it."""
+    plan = blueprint(type(task))
+    known: Layout | None = plan.outputs
+    where = task._key[1]
+    if known is not None and "_moved" not in task.__dict__:
+        if known.generation != settings.generation:
+            known.folders.clear()
+            known.generation = settings.generation
+        found = known.folders.get(where)
+        if found is None:
+            found = known.folders[where] = _folder(task, plan, where)
+        return found
+    return _folder(task, plan, where)
+
+
+def _folder(task: Any, plan: Blueprint, where: str | None) -> str:
+    root = where
+    if root is None:
+        # the class attribute, or an attribute set on this instance
+        root = None if "path" in plan.by_name else getattr(task, "path", None)
+    if root is None:
+        root = settings.dirpath
+    group = _option(task, plan, "task_group")
+    pieces = [os.fspath(root)]
+    if group is not None:
+        pieces.append(f"group={group}")
+    pieces.append(str(_option(task, plan, "target_dir", plan.family.split("_")[0])))
+    return os.path.normpath(os.path.join(*pieces))
+
+
+def locate(task: Any, older: bool = False) -> tuple[str, tuple[str, ...]]:
+    """Return the folder and the file names of a task's outputs, in the order of its keys; touches nothing.
+
+    With `older`, the names that d6tflow would have given (see `Blueprint.older_task_id`).
+    """
+    shape = layout(task)
+    if not (settings.save_with_param and getattr(task, "save_attrib", True)):
+        return folder(task), tuple([f"{key}.{kind[1]}" for key, kind in zip(shape.keys, shape.kinds)])
+    task_id = blueprint(type(task)).older_task_id(task.__dict__) if older else task.task_id
+    if len(task_id) < 120 and task_id.isascii():
+        return folder(task), tuple([f"{task_id}-{key}.{kind[1]}" for key, kind in zip(shape.keys, shape.kinds)])
+    return folder(task), tuple([file_name(task_id, key, kind[1]) for key, kind in zip(shape.keys, shape.kinds)])
+
+
+def has_older_name(task: Any) -> bool:
+    """Return whether d6tflow would have written the task under another id, because of how values were spelt."""
+    plan = blueprint(type(task))
+    return bool(plan.older_texts) and plan.older_task_id(task.__dict__) is not None
+
+
+def target_at(kind: Any, path: str) -> Any:
+    """Return the target of one output; the user's own target classes get a `pathlib.Path`, as in d6tflow."""
+    if kind.__class__ is _OfFormat or (isinstance(kind, type) and kind.__module__.startswith("d6tpipe.targets")):
+        return kind(path)
+    return kind(Path(path))
+
+
+def targets(task: Any, older: bool = False) -> dict[str, Any]:
+    """Return the targets of a task by key."""
+    shape = layout(task)
+    place, names = locate(task, older)
+    return {
+        key: target_at(kind[0], f"{place}{os.sep}{name}") for key, kind, name in zip(shape.keys, shape.kinds, names)
+    }

@@ -1,0 +1,386 @@
+"""Tasks as the engine sees them: keys, needs, and whether outputs are there."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import luigi
+from luigi.task import BulkCompleteNotImplementedError, flatten
+
+from d6tpipe import cache, plugins, settings
+from d6tpipe.binding import bound
+from d6tpipe.engine.graph import Graph
+from d6tpipe.errors import GraphError, PipeError
+from d6tpipe.tasks import TaskAggregator, TaskData
+from d6tpipe.tasks.meta import TaskMeta
+from d6tpipe.tasks.outputs import has_older_name, layout, locate
+
+__all__ = ["TaskView", "is_external", "requirements_complete", "tasks_in"]
+
+_FILES, _MEMORY, _OUTPUTS, _ASK, _NOTHING = range(5)
+_LIST_FROM = 8  # so many wanted names in one folder make one listing cheaper than a look at each
+
+_ASKING: ContextVar[TaskView | None] = ContextVar("d6tpipe_asking", default=None)
+
+
+class _Kind:
+    """What the view knows of one class."""
+
+    __slots__ = ("aggregator", "external", "family", "luigi", "mode", "plain_needs", "wrapper")
+
+    def __init__(self, cls: type) -> None:
+        self.family: str = cls.get_task_family()  # type: ignore[attr-defined]
+        self.aggregator = issubclass(cls, TaskAggregator)
+        data = issubclass(cls, TaskData)
+        self.luigi = not data and not self.aggregator
+        self.wrapper = cls.complete is luigi.WrapperTask.complete  # type: ignore[attr-defined]
+        run = getattr(cls, "run", None)
+        self.external = run is None or run is NotImplemented or bool(_plain(cls, "external"))
+        self.plain_needs = (
+            cls.deps is luigi.Task.deps and cls._requires is luigi.Task._requires  # type: ignore[attr-defined]
+        )
+        if self.wrapper or (self.aggregator and cls.complete is TaskAggregator.complete):  # type: ignore[attr-defined]
+            self.mode = _NOTHING
+        elif not data or cls.complete is not TaskData.complete:  # type: ignore[attr-defined]
+            self.mode = _ASK
+        elif cls.output is not TaskData.output or not _ordinary_targets(cls):  # type: ignore[attr-defined]
+            self.mode = _OUTPUTS
+        else:
+            self.mode = _FILES
+
+
+def _plain(cls: type, name: str) -> Any:
+    """Return a class option that is a plain value: no parameter, no property."""
+    value = getattr(cls, name, None)
+    return None if isinstance(value, (luigi.Parameter, property)) else value
+
+
+def _ordinary_targets(cls: type) -> bool:
+    """Return whether "the file exists" is all there is to the targets of `cls`."""
+    target = _plain(cls, "target_class")
+    exists = getattr(target, "exists", None)
+    persist = _plain(cls, "persist")
+    if isinstance(persist, Mapping) and not all(isinstance(kind, str) for kind in persist.values()):
+        return False
+    from d6tpipe.targets import CacheTarget, DataTarget
+
+    return exists in (CacheTarget.exists, DataTarget.exists)
+
+
+def is_external(task: Any) -> bool:
+    """Return whether the outputs of `task` are made elsewhere."""
+    run = getattr(task, "run", None)
+    return run is None or run is NotImplemented or bool(getattr(task, "external", False))
+
+
+def tasks_in(structure: Any) -> list[Any]:
+    """Return the tasks in what ``requires`` returned: a task, or nested lists, tuples and dicts of tasks."""
+    if isinstance(structure, luigi.Task):
+        return [structure]
+    kind = structure.__class__
+    if kind is list or kind is tuple:
+        found = list(structure)
+    elif kind is dict:
+        found = list(structure.values())
+    else:
+        found = flatten(structure)
+    for task in found:
+        if not isinstance(task, luigi.Task):
+            return flatten(structure)
+    return found
+
+
+class TaskView:
+    """How the engine looks at tasks; see `interfaces.TaskView`.
+
+    Parameters
+    ----------
+    prune : bool
+        Do as luigi does and look no further below a plain luigi task that is complete, or an external one.
+        False walks the whole graph, for previews.
+    """
+
+    def __init__(self, prune: bool = True) -> None:
+        self.prune = prune
+        self.graph = Graph(self)
+        self._kinds: dict[type, _Kind] = {}
+        self._families: dict[str, type] = {}
+        self._complete: dict[int, bool] = {}  # answers of bulk_complete, by id of the task
+
+    # ---- what the graph asks
+
+    def identify(self, task: Any) -> tuple[Any, Hashable]:
+        cls = task.__class__
+        if cls not in self._kinds:
+            task = self._admit(task)
+            cls = task.__class__
+        if isinstance(cls, TaskMeta):
+            return task, task._key
+        return task, (self._kinds[cls].family, task.task_id)
+
+    def needs(self, node: Any) -> Sequence[Any]:
+        task = node.task
+        kind = self._kinds[task.__class__]
+        if kind.luigi and not kind.wrapper:
+            if node.present is None:
+                node.present = self._ask(task)
+            if self.prune and node.present:
+                return ()
+        if kind.aggregator:
+            tasks = node.requires = self._aggregated(task)
+        else:
+            if (kind.external or is_external(task)) and self.prune:
+                return ()
+            try:
+                if kind.plain_needs:
+                    structure = task.requires()
+                    node.requires = structure
+                    tasks = [structure] if isinstance(structure, luigi.Task) else tasks_in(structure)
+                else:
+                    tasks = list(task.deps())
+            except Exception as error:
+                raise GraphError(
+                    "requires() of a task raised an error",
+                    task=task,
+                    facts={"error": f"{type(error).__name__}: {error}"},
+                    hint="Mend requires(); nothing was run.",
+                ) from error
+        for need in tasks:
+            if not isinstance(need, luigi.Task):
+                raise _no_task(task, need)
+        if len(tasks) > 1:
+            self.ask_in_bulk(tasks)
+        return tasks
+
+    def present(self, nodes: Sequence[Any]) -> None:
+        folders: dict[str, list[tuple[Any, tuple[str, ...]]]] = {}
+        for node in nodes:
+            task = node.task
+            mode = self._kinds[task.__class__].mode
+            if mode == _FILES:
+                if layout(task).in_memory:
+                    mode = _MEMORY
+                elif settings.cloud_fs_enabled:
+                    mode = _OUTPUTS
+            if mode == _FILES or mode == _MEMORY:
+                folder, names = locate(task)
+                known = folders.get(folder)
+                if known is None:
+                    known = folders[folder] = []
+                known.append((node, names))
+            elif mode == _OUTPUTS:
+                node.present = task._outputs_exist()
+            elif mode == _NOTHING:
+                node.present = True
+            else:
+                node.present = self._ask(task)
+        for folder, entries in folders.items():
+            self._look(folder, entries)
+
+    def cascades(self, node: Any) -> bool:
+        kind = self._kinds[node.task.__class__]
+        if kind.mode == _ASK:
+            return False  # its own complete() has said all there is to say
+        if kind.mode == _NOTHING:
+            return True
+        return bool(settings.check_dependencies) and not (kind.external or is_external(node.task))
+
+    def runnable(self, node: Any) -> bool:
+        return not is_external(node.task)
+
+    def enabled(self, node: Any) -> bool:
+        return not node.task.disabled
+
+    def priority(self, node: Any) -> float:
+        return node.task.priority  # type: ignore[no-any-return]
+
+    # ---- classes
+
+    def _admit(self, task: Any) -> Any:
+        """Return `task`, of the newest definition of its class, after checking that its family is one class."""
+        cls = type(task)
+        newest = _newest(cls)
+        if newest is not cls:
+            task, cls = _remake(task, newest), newest
+        kind = _Kind(cls)
+        known = self._families.setdefault(kind.family, cls)
+        if known is not cls and not _one_definition(known, cls):
+            raise GraphError(
+                f"Two different classes are called '{kind.family}' in one graph",
+                facts={"one": _where(known), "other": _where(cls)},
+                hint="Rename one of them, or set task_namespace on it: outputs are filed under this name.",
+            )
+        self._kinds[cls] = kind
+        return task
+
+    def _aggregated(self, task: Any) -> list[Any]:
+        return task._children()  # type: ignore[no-any-return]
+
+    # ---- completeness
+
+    def _ask(self, task: Any) -> bool:
+        known = self._complete.get(id(task))
+        if known is not None:
+            return known
+        token = _ASKING.set(self)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Task .* without outputs has no custom complete")
+                return bool(task.complete())
+        except PipeError:
+            raise
+        except Exception as error:
+            raise GraphError(
+                "complete() of a task raised an error",
+                task=task,
+                facts={"error": f"{type(error).__name__}: {error}"},
+                hint="Mend complete() or output(); nothing was run.",
+            ) from error
+        finally:
+            _ASKING.reset(token)
+
+    def ask_in_bulk(self, tasks: Iterable[Any]) -> None:
+        """Ask classes that have a ``bulk_complete`` of their own about several tasks at once."""
+        groups: dict[type, list[Any]] = {}
+        for task in tasks:
+            cls = task.__class__
+            if isinstance(cls, TaskMeta):
+                continue
+            method = getattr(cls.bulk_complete, "__func__", None)
+            if method is not luigi.Task.bulk_complete.__func__:
+                groups.setdefault(cls, []).append(task)
+        for cls, members in groups.items():
+            if len(members) > 1:
+                self._bulk(cls, members)
+
+    def _bulk(self, cls: Any, members: list[Any]) -> None:
+        names = [name for name, parameter in cls.get_params() if parameter.positional]
+        single = len(names) == 1
+        asked = [getattr(t, names[0]) if single else tuple(getattr(t, n) for n in names) for t in members]
+        try:
+            answer = list(cls.bulk_complete(asked))
+            complete = set(answer)
+        except (BulkCompleteNotImplementedError, NotImplementedError):
+            return
+        except Exception as error:
+            warnings.warn(
+                f"{cls.__name__}.bulk_complete failed ({type(error).__name__}: {error}); asking task by task",
+                stacklevel=2,
+            )
+            return
+        if complete <= set(asked):  # else it speaks of values in another form: ask one by one
+            for task, values in zip(members, asked):
+                self._complete[id(task)] = values in complete
+
+    def _look(self, folder: str, entries: list[tuple[Any, tuple[str, ...]]]) -> None:
+        """Set ``present`` of nodes with outputs in one folder: one listing, or a look at each of a few."""
+        self._check_claims(folder, entries)
+        files = plugins.load("files", "local")
+        data = cache.data
+        prefix = folder + os.sep
+        names: Any = None
+        if len(entries) >= _LIST_FROM:
+            names = files.listing(folder)
+        for node, wanted in entries:
+            if layout(node.task).in_memory:
+                node.present = bool(wanted) and all([prefix + name in data for name in wanted])
+                continue
+            if names is not None:
+                found = bool(wanted)
+                for name in wanted:
+                    if name not in names:
+                        found = False
+                        break
+            else:
+                found = bool(wanted) and all([files.exists(prefix + name) for name in wanted])
+            if not found and has_older_name(node.task):
+                older = locate(node.task, older=True)[1]
+                found = bool(older) and all([files.exists(prefix + name) for name in older])
+            node.present = found
+
+    def _check_claims(self, folder: str, entries: list[tuple[Any, tuple[str, ...]]]) -> None:
+        claimed: dict[str, Any] = {}
+        for node, names in entries:
+            for name in names:
+                other = claimed.setdefault(name, node)
+                if other is not node and not (is_external(other.task) or is_external(node.task)):
+                    raise GraphError(
+                        "Two tasks would write the same output",
+                        facts={"one": repr(other.task), "other": repr(node.task), "path": os.path.join(folder, name)},
+                        hint="Let their names differ: parameters that are significant, save_attrib, target_dir or path.",
+                    )
+
+
+def requirements_complete(task: Any) -> bool:
+    """Return whether all that `task` requires is complete; linear, asks each task upstream once."""
+    asking = _ASKING.get()
+    if asking is not None:
+        node = asking.graph.find(task)
+        if node is not None and all(need.complete is not None for need in node.needs):
+            return all(need.complete for need in node.needs)
+    from d6tpipe.engine.freshness import judge
+
+    view = TaskView()
+    (node,) = view.graph.add([task])
+    judge(view.graph.order[:-1], view)
+    return all(need.complete for need in node.needs)
+
+
+# ---- definitions of a class
+
+
+def _find(cls: type, module: Any) -> Any:
+    found = module
+    for part in cls.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) else None
+
+
+def _newest(cls: type) -> type:
+    """Return what the module of `cls` now holds under its name: a notebook cell may have been run again."""
+    found = _find(cls, sys.modules.get(cls.__module__)) if "<locals>" not in cls.__qualname__ else None
+    if found is None or found is cls or (found.__module__, found.__qualname__) != (cls.__module__, cls.__qualname__):
+        return cls
+    if issubclass(cls, found) or issubclass(found, cls):  # wrapped by a decorator, or a copy (luigi's externalize)
+        return cls
+    return found
+
+
+def _one_definition(known: type, cls: type) -> bool:
+    """Return whether two classes are one definition: a decorated copy, or a script also imported as a module."""
+    if known.__qualname__ == cls.__qualname__:
+        if known.__module__ == cls.__module__:
+            return issubclass(cls, known) or issubclass(known, cls)
+        if "__main__" in (known.__module__, cls.__module__):
+            files = [getattr(sys.modules.get(c.__module__), "__file__", None) for c in (known, cls)]
+            return None not in files and os.path.realpath(files[0]) == os.path.realpath(files[1])  # type: ignore[type-var]
+    return False
+
+
+def _remake(task: Any, cls: Any) -> Any:
+    names = [name for name, _ in cls.get_params()]
+    values = {name: value for name, value in task.param_kwargs.items() if name in names}
+    if not isinstance(cls, TaskMeta):
+        return cls(**values)
+    path = getattr(task, "_own_path", None)
+    with bound(getattr(task, "_binding", None)):
+        return cls(**values) if path is None else cls(**values, path=path)
+
+
+def _where(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _no_task(task: Any, need: Any) -> GraphError:
+    if isinstance(need, type) and issubclass(need, luigi.Task):
+        hint = f"requires() returned the class {need.__name__}: write {need.__name__}(...) or self.clone({need.__name__})."
+    else:
+        hint = "requires() must return a task, or a list or dict of tasks."
+    return GraphError("A task requires something that is not a task", task=task, facts={"got": repr(need)}, hint=hint)
+
+

@@ -1,0 +1,79 @@
+"""Graphs as text: the tree that ``preview`` prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from d6tpipe.engine.freshness import reason
+from d6tpipe.engine.graph import Node
+
+__all__ = ["tree_text"]
+
+_BLUE, _GREEN, _END = "\033[94m", "\033[92m", "\033[0m"
+
+
+def _colours() -> bool:
+    if os.environ.get("NO_COLOR"):
+        return False
+    stream = sys.stdout
+    return (hasattr(stream, "isatty") and stream.isatty()) or type(stream).__module__.startswith("ipykernel")
+
+
+def tree_text(
+    root: Node, indent: str = "", last: bool = True, show_params: bool = True, clip_params: bool = False
+) -> str:
+    """Return the tree of what `root` needs, one line per task.
+
+    Parameters
+    ----------
+    root : Node
+        Judged, with all that it needs.
+    indent : str
+        Text in front of every line.
+    last : bool
+        Draw the root as the last of its siblings.
+    show_params, clip_params : bool
+        Show the significant parameters; only the first of several.
+
+    Returns
+    -------
+    str
+        Begins with a line break. A subtree that was shown before is not repeated: its task is marked "see above".
+    """
+    colours = _colours()
+    lines: list[str] = []
+    shown: set[Node] = set()
+    stack = [(root, indent, last)]
+    while stack:
+        node, before, is_last = stack.pop()
+        complete = node.complete
+        word = "COMPLETE" if complete else "PENDING"
+        if colours:
+            word = f"{_GREEN if complete else _BLUE}{word}{_END}"
+        why = reason(node)
+        tail = "" if complete else f" {why}"
+        if node in shown and node.needs:
+            tail += ", see above" if tail else " see above"
+        lines.append(
+            f"{before}{'└─--' if is_last else '|--'}"
+            f"[{type(node.task).__name__}-{_parameters(node.task, show_params, clip_params)} ({word})]{tail}"
+        )
+        if node in shown:
+            continue
+        shown.add(node)
+        below = before + ("   " if is_last else "|  ")
+        for number, need in enumerate(reversed(node.needs)):
+            stack.append((need, below, number == 0))
+    return "\n" + "\n".join(lines)
+
+
+def _parameters(task: Any, show: bool, clip: bool) -> str:
+    if not show:
+        return ""
+    texts = task.to_str_params(only_significant=True)
+    if clip and len(texts) > 1:
+        first = next(iter(texts.items()))
+        return f"{dict([first])}[more]"
+    return str(texts)
