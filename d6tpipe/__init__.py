@@ -29,7 +29,7 @@ from d6tpipe.flow import (
     taskflow_downstream,
     taskflow_upstream,
 )
-from d6tpipe.parameters import *  # noqa: F403
+from d6tpipe.parameters import *  # noqa: F403  (its __all__ is the list)
 from d6tpipe.workflows import Workflow, WorkflowMulti
 
 __all__ = [
@@ -44,14 +44,14 @@ __all__ = [
     "enable_cloud_storage",
     "enable_gcs",
     "errors",
-    "functional",
+    "functional",  # noqa: F405
     "inherits",
     "invalidate_all",
     "invalidate_downstream",
     "invalidate_orphans",
     "invalidate_upstream",
     "parameters",
-    "pipes",
+    "pipes",  # noqa: F405
     "preview",
     "requires",
     "run",
@@ -62,7 +62,7 @@ __all__ = [
     "taskflow_downstream",
     "taskflow_upstream",
     "tasks",
-    "utils",
+    "utils",  # noqa: F405
 ]
 
 _LATER = ("functional", "pipes", "testing", "utils")

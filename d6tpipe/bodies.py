@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from time import perf_counter
 from types import GeneratorType
 from typing import Any
@@ -97,7 +97,7 @@ class _Body:
         self.frame = Frame(self.task, node.requires, folders)
         self.generator: Generator[Any, Any, Any] | None = None
         self.seconds = 0.0
-        self.requirements: list[Any] = []
+        self.requirements: Sequence[Any] = ()
         self.wanted: Any = None
 
     def start(self) -> Outcome:
@@ -124,7 +124,7 @@ class _Body:
             value = work()
             if value.__class__ is GeneratorType and self.generator is None:
                 self.generator = value
-                value = self._drive(lambda: next(self.generator))  # type: ignore[arg-type]
+                self._drive(lambda: next(value))
             self.seconds += perf_counter() - begin
             if self.requirements:
                 return Outcome(State.RUNNING, self.seconds, suspension=self)
@@ -137,12 +137,12 @@ class _Body:
         except KeyboardInterrupt:
             self.close()
             raise
-        except BaseException as error:  # SystemExit of a body ends this task, not the run
+        except BaseException as error:  # noqa: BLE001  (reported; SystemExit of a body ends its task, not the run)
             self.seconds += perf_counter() - begin
             failure = failure_of(task, error, self.seconds)
             try:
                 task.on_failure(error)
-            except Exception as second:
+            except Exception as second:  # noqa: BLE001  (reported; the first error matters more)
                 warnings.warn(f"on_failure of {task!r} raised {type(second).__name__}: {second}", stacklevel=1)
             return Outcome(State.FAILED, self.seconds, failure)
         finally:
@@ -152,7 +152,7 @@ class _Body:
 
     def _drive(self, step: Callable[[], Any]) -> None:
         """Step a generator until it ends or yields something that is not complete."""
-        self.requirements = []
+        self.requirements = ()
         while True:
             try:
                 wanted = step()
@@ -210,5 +210,3 @@ class _Body:
             hint="Call self.save(...) once in run(), with every output that the class declares.",
         )
         return Outcome(State.FAILED, self.seconds, Failure(task, error, "", self.seconds))
-
-

@@ -45,10 +45,12 @@ _PURE = {
 }  # fmt: skip
 
 
-class _Interned(weakref.ref):  # type: ignore[type-arg]
+class _Interned(weakref.ref):
     """A weak reference that knows its place in the table of live instances."""
 
     __slots__ = ("key", "table")
+    key: Hashable
+    table: dict[Hashable, Any]
 
 
 def _forget(reference: _Interned) -> None:
@@ -110,14 +112,13 @@ class Blueprint:
         As in luigi, the command line and a configuration section named like the family come first.
         """
         parameter = self.by_name[name]
-        if CmdlineParser.get_instance() is None and not get_config().has_section(self.family):
-            if parameter._config_path is None:
-                known = self._defaults.get(name)
-                if known is not None:
-                    return known
-                if parameter._default is not _NO_DEFAULT:
-                    known = self._defaults[name] = self.admit(name, parameter._default)
-                    return known
+        if CmdlineParser.get_instance() is None and not _configured(self.family):
+            known = self._defaults.get(name)
+            if known is not None:
+                return known
+            if parameter._default is not _NO_DEFAULT and parameter._config_path is None:
+                known = self._defaults[name] = self.admit(name, parameter._default)
+                return known
         if not parameter.has_task_value(self.family, name):
             needed = [n for n, p in self.parameters if not p.has_task_value(self.family, n)]
             raise ParameterError(
@@ -149,7 +150,7 @@ class Blueprint:
     def _note_older_text(self, name: str, parameter: luigi.Parameter, value: Any, proper: Any) -> None:
         try:
             older = parameter.serialize(parameter.normalize(value))
-        except Exception:  # luigi itself cannot take this spelling: no data folder can hold its id
+        except Exception:  # noqa: BLE001  (luigi itself cannot take this spelling: no folder can hold its id)
             return
         current = text(parameter, proper)
         if older != current:
@@ -165,11 +166,14 @@ class Blueprint:
         for name in self.identity_names:
             parameter = self.by_name[name]
             value = values[name]
-            if getattr(parameter, "ignore_default", False) and parameter._default is not _NO_DEFAULT:
-                if strict_key(parameter, value) == strict_key(parameter, canonical(parameter, parameter._default)):
-                    continue
-            found[name] = text(parameter, value)
+            if not self._is_ignored_default(name, parameter, value):
+                found[name] = text(parameter, value)
         return found
+
+    def _is_ignored_default(self, name: str, parameter: luigi.Parameter, value: Any) -> bool:
+        if not getattr(parameter, "ignore_default", False) or parameter._default is _NO_DEFAULT:
+            return False
+        return strict_key(parameter, value) == strict_key(parameter, canonical(parameter, parameter._default))
 
     def _slow_task_id(self, values: Mapping[str, Any]) -> str:
         return task_id_text(self.family, self.texts(values), settings.parameter_count, settings.parameter_length)
@@ -236,6 +240,18 @@ def unknown_parameter(cls: type, name: str, known: list[str]) -> ParameterError:
         facts={"parameters": ", ".join(known) or "none", "declared in": _place(cls)},
         hint=hint + " (settings.unknown_parameters = 'ignore' drops unknown names while porting.)",
     )
+
+
+_config_class: Any = None
+
+
+def _configured(family: str) -> bool:
+    """Return whether luigi's configuration has a section for a task family."""
+    global _config_class
+    if _config_class is None:  # luigi reads an environment variable at every get_config(): 20 times the rest
+        _config_class = type(get_config())
+    config = _config_class.instance()
+    return family in config._sections if hasattr(config, "_sections") else family in config.sections()
 
 
 _BLUEPRINTS: dict[type, Blueprint] = {}
@@ -405,7 +421,7 @@ def _compile(plan: Blueprint) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
     def make_through_init(*args: Any, **kwargs: Any) -> Any:
         task = cls.__new__(cls, *args, **kwargs) if cls.__new__ is not object.__new__ else object.__new__(cls)
-        task.__init__(*args, **kwargs)  # type: ignore[misc]
+        task.__init__(*args, **kwargs)
         whole = task.__dict__.pop("_intern", MISSING)
         if whole is MISSING:
             raise DeclarationError(
@@ -424,7 +440,8 @@ def _compile(plan: Blueprint) -> tuple[Callable[..., Any], Callable[..., Any]]:
         plan.instances[whole] = reference
         return task
 
-    plain = cls.__new__ is object.__new__ and getattr(cls.__init__, "_d6tpipe_fills", False)  # type: ignore[misc]
+    ordinary: Any = cls
+    plain = ordinary.__new__ is object.__new__ and getattr(ordinary.__init__, "_d6tpipe_fills", False)
     return (quick if plain else make_through_init), filler
 
 
@@ -464,12 +481,10 @@ def _compile_id(plan: Blueprint) -> Callable[[Mapping[str, Any]], str]:
     lines.append("pairs = f'{{" + body + "}}'")
     lines.append("shown = f'" + "_".join(shown) + "'")
     lines.append("if shown and not (shown.isascii() and ('_' + shown).isidentifier()): shown = __safe('_', shown)")
-    lines.append(
-        f"return f'{plan.family}_{{shown}}_{{__md5(pairs.encode(), usedforsecurity=False).hexdigest()[:10]}}'"
-    )
+    lines.append(f"return f'{plan.family}_{{shown}}_{{__md5(pairs.encode(), usedforsecurity=False).hexdigest()[:10]}}'")
     names["__safe"] = UNSAFE.sub
     exec(compile("\n    ".join(lines), f"<task id of {plan.cls.__qualname__}>", "exec"), names)
-    return names["task_id"]  # type: ignore[no-any-return]
+    return names["task_id"]
 
 
 def _compile_clone(plan: Blueprint, cls: type) -> Callable[..., Any]:
@@ -478,4 +493,4 @@ def _compile_clone(plan: Blueprint, cls: type) -> Callable[..., Any]:
     arguments = ", ".join(f"{name}=values[{name!r}]" for name in shared)
     names: dict[str, Any] = {"__cls": cls}
     exec(f"def clone(values): return __cls({arguments})", names)
-    return names["clone"]  # type: ignore[no-any-return]
+    return names["clone"]

@@ -122,5 +122,3 @@ def _check(decorator: str, tasks: tuple[Any, ...], named: dict[str, Any]) -> Any
                 hint="Pass the class itself, without parentheses.",
             )
     return classes
-
-

@@ -306,7 +306,7 @@ class FlowExport:
     def _location(self, tasks: Sequence[Any], base: Any, source: _Source) -> list[str]:
         lines = []
         for name in _LOCATION:
-            values = {repr(value): value for value in (_class_option(task, name, None) for task in tasks)}
+            values = {repr(value): value for value in (_location_of(task, name) for task in tasks)}
             if len(values) > 1:
                 raise DeclarationError(
                     f"Tasks of {tasks[0].task_family} differ in '{name}', and one class cannot hold both",
@@ -314,8 +314,6 @@ class FlowExport:
                     hint="Export them to two files.",
                 )
             value = next(iter(values.values()))
-            if name == "path" and value is not None:
-                value = str(value)
             if value is not None and value != getattr(base, name, None):
                 lines.append(f"    {name} = {self._written(tasks[0], name, value, source)}")
         target = _class_option(tasks[0], "target_class", None)
@@ -387,6 +385,14 @@ def _class_option(task: Any, name: str, default: Any) -> Any:
     return default if name in _parameters(task) else getattr(task, name, default)
 
 
+def _location_of(task: Any, name: str) -> Any:
+    if name != "path":
+        return _class_option(task, name, None)
+    # The folder of the workflow that made the task beats the one of its class.
+    path = task._bound_path() or _class_option(task, "path", None)
+    return None if path is None else os.fspath(path)
+
+
 def _persist(task: Any) -> Any:
     return _class_option(task, "persists", None) or task.persist
 
@@ -414,7 +420,7 @@ def _refuse_own_output(cls: type) -> None:
         )
 
 
-class _Tasks(dict):  # type: ignore[type-arg]
+class _Tasks(dict):
     """Task classes by name, also as attributes."""
 
     def __getattr__(self, name: str) -> Any:
@@ -498,17 +504,15 @@ class FlowImport:
                     cls.path = str(self.dirpath)
 
 
-_LOADED: dict[str, str] = {}  # module name -> file; classes are told apart by the name of their module
+_LOADED: dict[str, str] = {}  # module name -> file
 
 
 def _load(file: Path) -> ModuleType:
     """Return the module in `file`, run anew; it is not put into ``sys.modules``."""
     where = str(file.resolve())
     name = file.stem
-    owner = _LOADED.get(name) or getattr(sys.modules.get(name), "__file__", None) or where
-    if name in sys.modules and not getattr(sys.modules[name], "__file__", None):
-        owner = ""
-    if os.path.realpath(owner) != where:
+    # Classes are told apart by module and name, so two modules must never share theirs.
+    if name in sys.modules or _LOADED.get(name, where) != where:
         name = f"{name}_{hashlib.md5(where.encode(), usedforsecurity=False).hexdigest()[:8]}"
     _LOADED[name] = where
     spec = importlib.util.spec_from_file_location(name, where)

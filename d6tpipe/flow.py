@@ -70,6 +70,9 @@ def _no_collection() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            if not gc.get_freeze_count():  # what was made here is old from the start: no young collection over it all
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
@@ -483,8 +486,8 @@ def set_dir(dir: Any = None) -> Path:
     None on disk: folders are made when something is saved.
     """
     if dir is not None:
-        settings.dir = dir  # type: ignore[misc]
-    settings.isinit = True  # type: ignore[misc]
+        settings.dir = dir
+    settings.isinit = True
     return Path(settings.dirpath)
 
 
@@ -500,4 +503,3 @@ def enable_cloud_storage(protocol: str, bucket: str, prefix: str | None = None) 
 def enable_gcs(bucket: str, prefix: str | None = None) -> str:
     """Store outputs in Google cloud storage; not built yet."""
     return enable_cloud_storage("gcs", bucket, prefix)
-

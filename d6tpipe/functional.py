@@ -23,6 +23,7 @@ Everything else (trees, forced runs, failures) is what ``d6tpipe.run`` and ``d6t
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +34,7 @@ from d6tpipe import cache, flow, plugins, settings, utils
 from d6tpipe.constructor import blueprint
 from d6tpipe.decorators import requires as requires_tasks
 from d6tpipe.errors import DeclarationError, NotBuiltError, ParameterError, PipeError, StorageError
-from d6tpipe.identity import nearest
+from d6tpipe.identity import nearest, task_id_text
 from d6tpipe.results import Result
 from d6tpipe.tasks import TaskAggregator, TaskData, outputs
 
@@ -523,17 +524,19 @@ def _option(cls: Any, name: str) -> Any:
 def _ownership(cls: Any) -> Callable[[str], bool]:
     """Return the test whether a file name in the data folder belongs to an output of `cls`.
 
-    Two families share a folder when they are alike up to the first underscore (``get_a``, ``get_b``), so the folder
-    alone proves nothing, and a name that could also be another family's is left alone.
+    The folder alone proves nothing: families that are alike up to their first underscore share it (``get_a``,
+    ``get_b``). A name that may as well belong to a family with a longer name is left alone.
     """
     family = cls.get_task_family()
-    if settings.save_with_param and _option(cls, "save_attrib") in (None, True):
-        longer = tuple(
-            f"{other}_" for other in _families(TaskData) if other != family and other.startswith(f"{family}_")
-        )
-        return lambda name: name.startswith(f"{family}_") and not (longer and name.startswith(longer))
-    outputs = tuple(f"{key}." for key in (*(_option(cls, "persists") or cls.persist), "meta"))
-    return lambda name: name.startswith(outputs)
+    if not (settings.save_with_param and _option(cls, "save_attrib") in (None, True)):
+        keys = tuple(f"{key}." for key in (*cls.persist, "meta"))
+        return lambda name: name.startswith(keys)
+    if not blueprint(cls).identity_names:
+        own = f"{task_id_text(family, {})}-"
+        return lambda name: name.startswith(own)
+    pattern = re.compile(re.escape(family) + r"_.*[0-9a-f]{10}-.+\.")
+    longer = tuple(f"{other}_" for other in _families(TaskData) if other.startswith(f"{family}_"))
+    return lambda name: pattern.match(name) is not None and not name.startswith(longer)
 
 
 def _families(cls: Any) -> set[str]:

@@ -547,9 +547,8 @@ def fast_type(param: luigi.Parameter[Any]) -> type | None:
     ``object`` means that everything is; None that there is no such class.
     """
     rule = _RULES.get(param.__class__)
-    if rule is None or isinstance(rule.fast, type) or rule.fast is None:
-        return rule.fast if rule is not None else None  # type: ignore[return-value]
-    return rule.fast(param)
+    fast = rule.fast if rule is not None else None
+    return fast if fast is None or isinstance(fast, type) else fast(param)
 
 
 # ------------------------------------------------------------------------------------- coercion, by class
@@ -924,7 +923,7 @@ def _expected(rule: _Rule, param: Any) -> str:
 
 def _expected_number(param: Any) -> str:
     kind = "a whole number" if param._var_type is int else "a number"
-    return f"{kind} ({param._permitted_range})"
+    return f"{kind} {param._permitted_range.partition(' ')[2]}"  # luigi's is "int in [0, 10)"
 
 
 def _expected_choice(param: Any) -> str:

@@ -110,7 +110,7 @@ class Result:
         return frame[[column for column in frame.columns if column not in last] + last]
 
     @property
-    def summary_text_one_line(self) -> str:
+    def one_line_summary(self) -> str:
         """The counts in one line."""
         words = [f"{self.counts[state]} {words}" for state, words in _HEADLINES if self.counts[state]]
         return "; ".join(words) or "no tasks"
@@ -184,5 +184,3 @@ def describe(node: Node) -> str:
     """Return the state of a node in words, with the reason if there is something to do."""
     why = reason(node)
     return f"{State.PENDING}: {why}" if why else str(State.FRESH)
-
-

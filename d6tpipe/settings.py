@@ -105,7 +105,8 @@ def set_parameter_len(nparams: int = 20, len: int = 64) -> None:
     -----
     Task ids, and with them file names, change: what was built under other limits is not found.
     """
-    _assign({"parameter_count": nparams, "parameter_length": len})
+    values = {"parameter_count": nparams, "parameter_length": len}
+    _assign(_validated(values, "set_parameter_len()"))
 
 
 def describe() -> list[tuple[str, Any, str]]:

@@ -20,10 +20,12 @@ from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.tasks.outputs import has_older_name, layout, locate
 
-__all__ = ["TaskView", "is_external", "requirements_complete", "tasks_in"]
+__all__ = ["TaskView", "is_external", "requirements_complete"]
 
-_FILES, _MEMORY, _OUTPUTS, _ASK, _NOTHING = range(5)
+_FILES, _OUTPUTS, _ASK, _NOTHING = range(4)
 _LIST_FROM = 8  # so many wanted names in one folder make one listing cheaper than a look at each
+
+_NO_BULK = vars(luigi.Task)["bulk_complete"].__func__
 
 _ASKING: ContextVar[TaskView | None] = ContextVar("d6tpipe_asking", default=None)
 
@@ -31,7 +33,7 @@ _ASKING: ContextVar[TaskView | None] = ContextVar("d6tpipe_asking", default=None
 class _Kind:
     """What the view knows of one class."""
 
-    __slots__ = ("aggregator", "external", "family", "luigi", "mode", "plain_needs", "wrapper")
+    __slots__ = ("aggregator", "external", "family", "leaf", "luigi", "may_vary", "mode", "plain_needs", "wrapper")
 
     def __init__(self, cls: type) -> None:
         self.family: str = cls.get_task_family()  # type: ignore[attr-defined]
@@ -41,9 +43,12 @@ class _Kind:
         self.wrapper = cls.complete is luigi.WrapperTask.complete  # type: ignore[attr-defined]
         run = getattr(cls, "run", None)
         self.external = run is None or run is NotImplemented or bool(_plain(cls, "external"))
+        self.may_vary = isinstance(getattr(cls, "external", None), (luigi.Parameter, property))
         self.plain_needs = (
             cls.deps is luigi.Task.deps and cls._requires is luigi.Task._requires  # type: ignore[attr-defined]
         )
+        # a class that never says what it requires need not be asked
+        self.leaf = data and self.plain_needs and cls.requires is luigi.Task.requires  # type: ignore[attr-defined]
         if self.wrapper or (self.aggregator and cls.complete is TaskAggregator.complete):  # type: ignore[attr-defined]
             self.mode = _NOTHING
         elif not data or cls.complete is not TaskData.complete:  # type: ignore[attr-defined]
@@ -52,6 +57,12 @@ class _Kind:
             self.mode = _OUTPUTS
         else:
             self.mode = _FILES
+
+    def is_external(self, task: Any) -> bool:
+        """Return whether the outputs of `task`, one of this class, are made elsewhere."""
+        if self.external or self.may_vary or "external" in task.__dict__:
+            return is_external(task)
+        return task.__dict__.get("run", task) is None
 
 
 def _plain(cls: type, name: str) -> Any:
@@ -76,23 +87,6 @@ def is_external(task: Any) -> bool:
     """Return whether the outputs of `task` are made elsewhere."""
     run = getattr(task, "run", None)
     return run is None or run is NotImplemented or bool(getattr(task, "external", False))
-
-
-def tasks_in(structure: Any) -> list[Any]:
-    """Return the tasks in what ``requires`` returned: a task, or nested lists, tuples and dicts of tasks."""
-    if isinstance(structure, luigi.Task):
-        return [structure]
-    kind = structure.__class__
-    if kind is list or kind is tuple:
-        found = list(structure)
-    elif kind is dict:
-        found = list(structure.values())
-    else:
-        found = flatten(structure)
-    for task in found:
-        if not isinstance(task, luigi.Task):
-            return flatten(structure)
-    return found
 
 
 class TaskView:
@@ -126,23 +120,21 @@ class TaskView:
     def needs(self, node: Any) -> Sequence[Any]:
         task = node.task
         kind = self._kinds[task.__class__]
+        if kind.leaf:
+            return ()
         if kind.luigi and not kind.wrapper:
             if node.present is None:
                 node.present = self._ask(task)
             if self.prune and node.present:
                 return ()
         if kind.aggregator:
-            tasks = node.requires = self._aggregated(task)
+            tasks: Sequence[Any] = self._aggregated(task)
+            node.requires = tasks
         else:
-            if (kind.external or is_external(task)) and self.prune:
+            if self.prune and kind.is_external(task):
                 return ()
             try:
-                if kind.plain_needs:
-                    structure = task.requires()
-                    node.requires = structure
-                    tasks = [structure] if isinstance(structure, luigi.Task) else tasks_in(structure)
-                else:
-                    tasks = list(task.deps())
+                tasks = self._tasks_in(node, task.requires()) if kind.plain_needs else task.deps()
             except Exception as error:
                 raise GraphError(
                     "requires() of a task raised an error",
@@ -150,37 +142,53 @@ class TaskView:
                     facts={"error": f"{type(error).__name__}: {error}"},
                     hint="Mend requires(); nothing was run.",
                 ) from error
+        kinds = self._kinds
         for need in tasks:
-            if not isinstance(need, luigi.Task):
+            if need.__class__ not in kinds and not isinstance(need, luigi.Task):
                 raise _no_task(task, need)
         if len(tasks) > 1:
             self.ask_in_bulk(tasks)
         return tasks
 
+    def _tasks_in(self, node: Any, structure: Any) -> Sequence[Any]:
+        """Return the tasks in what ``requires`` returned: a task, or nested lists, tuples and dicts of tasks."""
+        node.requires = structure
+        kind, kinds = structure.__class__, self._kinds
+        if kind is list or kind is tuple:
+            tasks = structure
+        elif kind is dict:
+            tasks = list(structure.values())
+        elif kind in kinds or isinstance(structure, luigi.Task):
+            return (structure,)
+        else:
+            return flatten(structure)
+        for task in tasks:
+            if task.__class__ not in kinds and not isinstance(task, luigi.Task):
+                return flatten(structure)
+        return tasks
+
     def present(self, nodes: Sequence[Any]) -> None:
-        folders: dict[str, list[tuple[Any, tuple[str, ...]]]] = {}
+        folders: dict[str, tuple[list[Any], list[tuple[str, ...]]]] = {}
+        kinds = self._kinds
         for node in nodes:
             task = node.task
-            mode = self._kinds[task.__class__].mode
+            mode = kinds[task.__class__].mode
             if mode == _FILES:
-                if layout(task).in_memory:
-                    mode = _MEMORY
-                elif settings.cloud_fs_enabled:
-                    mode = _OUTPUTS
-            if mode == _FILES or mode == _MEMORY:
                 folder, names = locate(task)
                 known = folders.get(folder)
                 if known is None:
-                    known = folders[folder] = []
-                known.append((node, names))
-            elif mode == _OUTPUTS:
-                node.present = task._outputs_exist()
+                    known = folders[folder] = ([], [])
+                known[0].append(node)
+                known[1].append(names)
             elif mode == _NOTHING:
                 node.present = True
-            else:
+            elif mode == _ASK:
                 node.present = self._ask(task)
-        for folder, entries in folders.items():
-            self._look(folder, entries)
+            else:
+                node.present = task._outputs_exist()
+        for folder, (members, wanted) in folders.items():
+            self._check_claims(folder, members, wanted)
+            self._look(folder, members, wanted)
 
     def cascades(self, node: Any) -> bool:
         kind = self._kinds[node.task.__class__]
@@ -188,7 +196,7 @@ class TaskView:
             return False  # its own complete() has said all there is to say
         if kind.mode == _NOTHING:
             return True
-        return bool(settings.check_dependencies) and not (kind.external or is_external(node.task))
+        return bool(settings.check_dependencies) and not kind.is_external(node.task)
 
     def runnable(self, node: Any) -> bool:
         return not is_external(node.task)
@@ -197,7 +205,7 @@ class TaskView:
         return not node.task.disabled
 
     def priority(self, node: Any) -> float:
-        return node.task.priority  # type: ignore[no-any-return]
+        return node.task.priority
 
     # ---- classes
 
@@ -219,7 +227,10 @@ class TaskView:
         return task
 
     def _aggregated(self, task: Any) -> list[Any]:
-        return task._children()  # type: ignore[no-any-return]
+        children: list[Any] = task._children()
+        if not children:
+            warnings.warn(f"{task!r} stands for no task at all: its run() yields nothing", stacklevel=2)
+        return children
 
     # ---- completeness
 
@@ -249,10 +260,9 @@ class TaskView:
         groups: dict[type, list[Any]] = {}
         for task in tasks:
             cls = task.__class__
-            if isinstance(cls, TaskMeta):
+            if cls.__class__ is TaskMeta:
                 continue
-            method = getattr(cls.bulk_complete, "__func__", None)
-            if method is not luigi.Task.bulk_complete.__func__:
+            if getattr(cls.bulk_complete, "__func__", None) is not _NO_BULK:
                 groups.setdefault(cls, []).append(task)
         for cls, members in groups.items():
             if len(members) > 1:
@@ -267,48 +277,49 @@ class TaskView:
             complete = set(answer)
         except (BulkCompleteNotImplementedError, NotImplementedError):
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (reported)
             warnings.warn(
                 f"{cls.__name__}.bulk_complete failed ({type(error).__name__}: {error}); asking task by task",
                 stacklevel=2,
             )
             return
         if complete <= set(asked):  # else it speaks of values in another form: ask one by one
-            for task, values in zip(members, asked):
+            for task, values in zip(members, asked, strict=True):
                 self._complete[id(task)] = values in complete
 
-    def _look(self, folder: str, entries: list[tuple[Any, tuple[str, ...]]]) -> None:
+    def _look(self, folder: str, nodes: list[Any], wanted: list[tuple[str, ...]]) -> None:
         """Set ``present`` of nodes with outputs in one folder: one listing, or a look at each of a few."""
-        self._check_claims(folder, entries)
         files = plugins.load("files", "local")
-        data = cache.data
         prefix = folder + os.sep
-        names: Any = None
-        if len(entries) >= _LIST_FROM:
-            names = files.listing(folder)
-        for node, wanted in entries:
-            if layout(node.task).in_memory:
-                node.present = bool(wanted) and all([prefix + name in data for name in wanted])
-                continue
-            if names is not None:
-                found = bool(wanted)
-                for name in wanted:
-                    if name not in names:
-                        found = False
-                        break
+        listed: Any = None
+        if len(nodes) >= _LIST_FROM:
+            listed = files.listing(folder)
+        for node, names in zip(nodes, wanted, strict=True):
+            shape = layout(node.task)
+            if shape.in_memory:
+                found = all([prefix + name in cache.data for name in names])
+            elif listed is not None and len(names) == 1:
+                found = names[0] in listed
+            elif listed is not None:
+                found = listed.issuperset(names)
             else:
-                found = bool(wanted) and all([files.exists(prefix + name) for name in wanted])
-            if not found and has_older_name(node.task):
+                found = all([files.exists(prefix + name) for name in names])
+            if not found and not shape.in_memory and has_older_name(node.task):
                 older = locate(node.task, older=True)[1]
-                found = bool(older) and all([files.exists(prefix + name) for name in older])
-            node.present = found
+                found = all([files.exists(prefix + name) for name in older])
+            node.present = found and bool(names)
 
-    def _check_claims(self, folder: str, entries: list[tuple[Any, tuple[str, ...]]]) -> None:
+    def _check_claims(self, folder: str, nodes: list[Any], wanted: list[tuple[str, ...]]) -> None:
+        """Refuse two tasks that would write one file."""
+        if len(set().union(*wanted)) == sum(map(len, wanted)):
+            return
         claimed: dict[str, Any] = {}
-        for node, names in entries:
+        for node, names in zip(nodes, wanted, strict=True):
+            if is_external(node.task):
+                continue
             for name in names:
                 other = claimed.setdefault(name, node)
-                if other is not node and not (is_external(other.task) or is_external(node.task)):
+                if other is not node:
                     raise GraphError(
                         "Two tasks would write the same output",
                         facts={"one": repr(other.task), "other": repr(node.task), "path": os.path.join(folder, name)},
@@ -358,7 +369,7 @@ def _one_definition(known: type, cls: type) -> bool:
             return issubclass(cls, known) or issubclass(known, cls)
         if "__main__" in (known.__module__, cls.__module__):
             files = [getattr(sys.modules.get(c.__module__), "__file__", None) for c in (known, cls)]
-            return None not in files and os.path.realpath(files[0]) == os.path.realpath(files[1])  # type: ignore[type-var]
+            return None not in files and os.path.realpath(str(files[0])) == os.path.realpath(str(files[1]))
     return False
 
 
@@ -378,9 +389,9 @@ def _where(cls: type) -> str:
 
 def _no_task(task: Any, need: Any) -> GraphError:
     if isinstance(need, type) and issubclass(need, luigi.Task):
-        hint = f"requires() returned the class {need.__name__}: write {need.__name__}(...) or self.clone({need.__name__})."
+        hint = (
+            f"requires() returned the class {need.__name__}: write {need.__name__}(...) or self.clone({need.__name__})."
+        )
     else:
         hint = "requires() must return a task, or a list or dict of tasks."
     return GraphError("A task requires something that is not a task", task=task, facts={"got": repr(need)}, hint=hint)
-
-

@@ -10,7 +10,8 @@ A plugin is accepted when it passes; the built-in ones run the same suites::
     def test_my_format(check, tmp_path):
         check(MyFormat(), testing.FormatCase(values=[...], wrong=[...]), str(tmp_path))
 
-Each check is a function that returns None or raises AssertionError with what went wrong; its name is the claim.
+Each check is a function that returns None, or raises AssertionError with what went wrong; its name says what
+is claimed.
 Nothing here needs pytest.
 """
 
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 
-# -- fakes ----------------------------------------------------------------------------------------------------
+# -- fakes -------------------------------------------------------------------------------------------------
 
 
 class Crash(BaseException):
@@ -117,7 +118,7 @@ class FaultyFiles:
     """Any ``Files``, with one operation that fails.
 
     Operations are counted from 1 in the order they happen. ``exists``, ``listing``, ``ensure_folder`` and
-    ``remove`` are one each; a ``write`` is three, so that a test can stop it at each point that matters: before
+    ``remove`` are one each; a ``write`` is three, so that a test can stop it wherever it matters: before
     anything is written, with half of it written, and after the rename.
 
     Parameters
@@ -189,7 +190,7 @@ def _halve(path: str) -> None:
         file.truncate(os.path.getsize(path) // 2)
 
 
-# -- what every Files does ------------------------------------------------------------------------------------
+# -- what every Files does ---------------------------------------------------------------------------------
 #
 # `folder` is an existing, empty place for the check to use, by a path that `files` understands.
 
@@ -238,7 +239,7 @@ def what_is_written_exists_and_is_listed(files: Files, folder: str) -> None:
     _put(files, path, b"content")
     assert files.exists(path)
     assert {"x.bin"} == files.listing(os.path.join(folder, "sub"))
-    assert b"content" == _content(files, path)
+    assert _content(files, path) == b"content"
 
 
 def writing_makes_missing_folders(files: Files, folder: str) -> None:
@@ -258,7 +259,7 @@ def a_second_write_replaces_the_first(files: Files, folder: str) -> None:
     path = os.path.join(folder, "x.bin")
     _put(files, path, b"a much longer first content")
     _put(files, path, b"second")
-    assert b"second" == _content(files, path)
+    assert _content(files, path) == b"second"
     assert {"x.bin"} == files.listing(folder)
 
 
@@ -270,11 +271,11 @@ def while_writing_readers_see_the_old_content(files: Files, folder: str) -> None
         with open(temporary, "wb") as file:
             file.write(b"ne")
             file.flush()
-            assert b"old" == _content(files, path)
+            assert _content(files, path) == b"old"
             file.write(b"w")
 
     files.write(path, fill)
-    assert b"new" == _content(files, path)
+    assert _content(files, path) == b"new"
 
 
 def while_first_writing_readers_see_nothing(files: Files, folder: str) -> None:
@@ -302,7 +303,7 @@ def a_failed_write_leaves_the_old_content_and_no_temporary(files: Files, folder:
                 raise kind("stop")
 
         _expect(kind, lambda fill=fill: files.write(path, fill))  # type: ignore[misc]
-        assert b"old" == _content(files, path)
+        assert _content(files, path) == b"old"
         assert {"x.bin"} == files.listing(folder)
 
 
@@ -324,7 +325,7 @@ def a_writer_that_writes_nothing_is_an_error(files: Files, folder: str) -> None:
     _put(files, path, b"old")
     error = _expect(StorageError, lambda: files.write(path, lambda temporary: None))
     assert path in str(error)
-    assert b"old" == _content(files, path)
+    assert _content(files, path) == b"old"
 
 
 def a_system_error_becomes_a_storage_error_with_its_cause(files: Files, folder: str) -> None:
@@ -349,8 +350,11 @@ def the_temporary_name_keeps_the_suffix_and_is_short(files: Files, folder: str) 
 
     for name in ("x.csv.gz", "x.parquet", "x", "y" * 200 + ".pkl"):
         files.write(os.path.join(folder, name), fill)
-    assert [".csv.gz", ".parquet", "", ".pkl"] == [
-        name[name.find(".", 1) :] if "." in name[1:] else "" for name in names
+    assert [name[name.find(".", 1) :] if "." in name[1:] else "" for name in names] == [
+        ".csv.gz",
+        ".parquet",
+        "",
+        ".pkl",
     ]
     assert all(name.startswith(".tmp-") and len(os.fsencode(name)) <= 60 for name in names), names
     assert len(names) == len(set(names))
@@ -368,7 +372,7 @@ def removing_a_folder_is_refused(files: Files, folder: str) -> None:
     path = os.path.join(folder, "sub", "x.bin")
     _put(files, path, b"1")
     _expect(StorageError, lambda: files.remove(os.path.join(folder, "sub")))
-    assert b"1" == _content(files, path)
+    assert _content(files, path) == b"1"
 
 
 def a_file_in_the_place_of_a_folder_is_an_error(files: Files, folder: str) -> None:
@@ -398,7 +402,7 @@ FILES_CHECKS: Sequence[Callable[[Files, str], None]] = (
 """Every implementation of ``Files`` passes these: ``check(files, folder)``."""
 
 
-# -- what every Format does -----------------------------------------------------------------------------------
+# -- what every Format does --------------------------------------------------------------------------------
 
 
 @dataclass
@@ -474,7 +478,7 @@ def a_wrong_type_is_refused_before_anything_is_written(format: Format, case: For
         assert isinstance(error, TypeError)
         assert format.name in str(error).lower(), f"the message does not name the format: {error}"
         assert getattr(error, "hint", None), f"the message does not say what to do: {error}"
-        assert [] == os.listdir(folder)
+        assert os.listdir(folder) == []
 
 
 def a_missing_folder_is_file_not_found(format: Format, case: FormatCase, folder: str) -> None:
@@ -482,7 +486,7 @@ def a_missing_folder_is_file_not_found(format: Format, case: FormatCase, folder:
     for value in case.values:
         path = _path(format, os.path.join(folder, "nowhere"))
         _expect(FileNotFoundError, lambda value=value, path=path: format.save(value, path))  # type: ignore[misc]
-        assert [] == os.listdir(folder)
+        assert os.listdir(folder) == []
 
 
 def loading_a_damaged_file_fails(format: Format, case: FormatCase, folder: str) -> None:

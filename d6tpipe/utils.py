@@ -128,7 +128,8 @@ def print_tree(
     clip_params : bool
         Whether only the first parameter is shown.
     """
-    return trees.print_tree(task, indent=indent, last=last, show_params=show_params, clip_params=clip_params)
+    _, (goal,), _ = flow.build_graph(task)
+    return trees.tree_text(goal, indent, last, show_params, clip_params)
 
 
 def traverse(t: Any, path: list[Any] | None = None) -> list[Any]:

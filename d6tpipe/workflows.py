@@ -288,7 +288,9 @@ class WorkflowMulti:
             return self.get_flow(flow).run(tasks, forced, **options)
         chosen = {name: one._tasks(tasks) for name, one in self.workflow_objs.items()}
         self._check_names(chosen)
-        forced_tasks = None if forced is None else [t for one in self.workflow_objs.values() for t in one._forced(forced)]
+        forced_tasks = (
+            None if forced is None else [t for one in self.workflow_objs.values() for t in one._forced(forced)]
+        )
         result = flows.run([task for group in chosen.values() for task in group], forced_tasks, **options)
         return None if result is None else _split(result, chosen)
 
@@ -374,9 +376,8 @@ def _experiments(params: Any) -> dict[Any, dict[str, Any]]:
     if isinstance(params, Mapping):
         if params and all(isinstance(values, Mapping) for values in params.values()):
             return {name: dict(values) for name, values in params.items()}
-        if params and not any(isinstance(values, Mapping) for values in params.values()):
-            if all(isinstance(values, Iterable) and not isinstance(values, str) for values in params.values()):
-                return dict(generate_exps_for_multi_param({name: list(v) for name, v in params.items()}))
+        if params and all(_is_list(values) for values in params.values()):
+            return dict(generate_exps_for_multi_param({name: list(v) for name, v in params.items()}))
         if not params:
             return {}
     elif isinstance(params, (list, tuple)) and all(isinstance(values, Mapping) for values in params):
@@ -389,12 +390,17 @@ def _experiments(params: Any) -> dict[Any, dict[str, Any]]:
     )
 
 
+def _is_list(values: Any) -> bool:
+    return isinstance(values, Iterable) and not isinstance(values, (str, Mapping))
+
+
 def _split(result: Result, chosen: Mapping[Any, list[Any]]) -> dict[Any, Result]:
     """Return the result of each flow out of the result of the one graph."""
     by_task = {node.task: node for node in result._nodes}
     found = {}
     for name, tasks in chosen.items():
-        nodes, stack = {}, [by_task[task] for task in tasks]
+        nodes: dict[Any, None] = {}
+        stack = [by_task[task] for task in tasks]
         while stack:
             node = stack.pop()
             if node not in nodes:

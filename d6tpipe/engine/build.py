@@ -126,7 +126,7 @@ class _Loop:
             added = self.graph.order[known:]
             judge(added, self.view)
             waits, bad = self.plan.grow(node, asked, added)
-        except Exception as error:  # the graph cannot take them: the body that asked has failed
+        except Exception as error:  # noqa: BLE001  (reported: the graph cannot take them, the body that asked has failed)
             suspension.close()
             self.failed(node, self.fail(node, error))
             return
@@ -209,4 +209,3 @@ def build(
     except BaseException:
         loop.stop()
         raise
-

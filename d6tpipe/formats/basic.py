@@ -60,8 +60,8 @@ class Pickle:
             raise DeclarationError(
                 f"A value of type {type(value).__name__} cannot be pickled",
                 facts={"format": self.name, "pickle said": f"{type(error).__name__}: {error}"},
-                hint="Lambdas, local classes, open files and connections cannot be saved: save what is needed to "
-                "make them again, or keep the value in memory with TaskCache.",
+                hint="Lambdas, local classes, open files, connections cannot be saved: save what is needed "
+                "to make them again, or keep the value in memory with TaskCache.",
             ) from error
         finally:
             os.close(descriptor)
@@ -90,7 +90,7 @@ class Json:
                 raise DeclarationError(
                     "JSON would not bring this value back as it is",
                     facts={"format": self.name, "where": f"value{found[0]}", "what": found[1]},
-                    hint="Convert it first, use the pickle format, or accept the change with save(..., check=False).",
+                    hint="Convert it first, use the pickle format, or accept it with save(..., check=False).",
                 )
         try:
             text = json.dumps({"data": value}, **{"indent": 4, **options})
@@ -130,7 +130,7 @@ def _changed_by_json(value: Any) -> tuple[str, str] | None:
         elif isinstance(item, list):
             pending.extend((f"{where}[{index}]", inner) for index, inner in enumerate(item))
         elif isinstance(item, tuple):
-            return where, f"the tuple {item!r:.60} would come back as a list"
+            return where, f"the tuple {str(item)[:60]} would come back as a list"
     return None
 
 

@@ -1,7 +1,7 @@
 """Formats for pandas objects: parquet, CSV, gzipped CSV, Excel, HDF5.
 
-pandas and what it needs are imported on first use. Options of ``save`` go to the pandas writer (``to_parquet``,
-``to_csv`` ...), options of ``load`` to the reader.
+pandas and what it needs are imported on first use. Options of ``save`` go to the pandas writer
+(``to_parquet``, ``to_csv`` ...), options of ``load`` to the reader.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Parquet:
     """A DataFrame through pyarrow, compressed with zstd; index, labels and dtypes come back.
 
     What parquet would change is refused: labels of mixed types (they become text), categories that are not
-    text (they become plain columns), lists and dicts in cells (arrays, filled-up dicts), subclasses of DataFrame.
-    ``check=False`` accepts the change. Four changes count as none: the ``freq`` of an index is not
-    stored, dates in seconds come back in milliseconds, and object columns come back with the dtype of what they
-    hold, text columns with pandas' own text dtype.
+    text (they become plain columns), lists and dicts in cells (arrays, filled-up dicts), subclasses of
+    DataFrame. ``check=False`` accepts the change. Four changes count as none: the ``freq`` of an index is
+    not stored, dates in seconds come back in milliseconds, object columns come back with the dtype of what
+    they hold, and text columns with the text dtype that pandas prefers.
 
     Notes
     -----
@@ -41,6 +41,10 @@ class Parquet:
     def save(self, value: Any, path: str, *, check: bool = True, **options: Any) -> None:
         _require_frame(self.name, value, series_hint="save series.to_frame(), or use the pickle format")
         options = {"engine": "pyarrow", "compression": "zstd", **options}
+        if options["engine"] == "pyarrow":
+            options.setdefault(
+                "version", "2.6"
+            )  # the default from pyarrow 13 on; before that without nanoseconds
         # Whoever drops the index, splits the file or takes another engine has decided what is to come back.
         check = check and options["engine"] == "pyarrow" and not options.keys() & {"index", "partition_cols"}
         if check:
@@ -55,7 +59,7 @@ class Parquet:
         if check and _unusual(value):
             try:
                 change = _difference(value, self.load(path))
-            except Exception as error:  # pandas can fail anywhere while putting labels together: report it
+            except Exception as error:  # noqa: BLE001  (pandas can fail anywhere on odd labels; reported below)
                 change = f"it cannot be read back: {type(error).__name__}: {error}"
             if change:
                 raise _not_exact(self.name, change)
@@ -70,8 +74,8 @@ class CSV:
     """A DataFrame as text: values come back, types are guessed by the reader, the index is left out.
 
     ``index=True`` writes the index; it comes back as a column unless ``load(index_col=0)`` is asked for.
-    Floats come back to the last bit. Line ends are the same on every system. Gzipped when ``compression`` says
-    so or the file name ends in ``.gz``, with no time and no name inside: same data, same bytes.
+    Floats come back to the last bit. Line ends are the same on every system. Gzipped when ``compression``
+    says so or the file name ends in ``.gz``, with no time and no name inside: same data, same bytes.
     """
 
     name = "csv"
@@ -109,8 +113,9 @@ class CSV:
     def load(self, path: str, **options: Any) -> Any:
         import pandas as pd
 
-        # Before 3.1 pandas' default parser was off by one in the last bit now and then. The exact one exists in
-        # the C engine only, which these options can rule out. From 3.1 on the default is exact, and asking warns.
+        # Before 3.1 pandas' default parser was off by one in the last bit now and then. The exact one exists
+        # in the C engine only, which these options can rule out. From 3.1 on the default is exact and asking
+        # for it warns.
         old = tuple(int(part) for part in pd.__version__.split(".")[:2]) < (3, 1)
         if old and not options.keys() & {
             "engine",
@@ -135,8 +140,8 @@ class CSVGZ(CSV):
 class Excel:
     """A DataFrame as the first sheet of an xlsx workbook, without the index (``index=True`` writes it).
 
-    Values come back, types as far as Excel knows them. Same data, same bytes: the dates that a workbook carries
-    are set to 1 January 1980. Needs openpyxl.
+    Values come back, types as far as Excel knows them. Same data, same bytes: the dates that a workbook
+    carries are set to 1 January 1980. Needs openpyxl.
     """
 
     name = "excel"
@@ -188,7 +193,7 @@ class HDF:
         return pd.read_hdf(path, **{"key": "data", **options})
 
 
-# -- what may be saved ----------------------------------------------------------------------------------------
+# -- what may be saved -------------------------------------------------------------------------------------
 
 
 def _require_frame(name: str, value: Any, *, series_hint: str) -> None:
@@ -200,8 +205,8 @@ def _require_frame(name: str, value: Any, *, series_hint: str) -> None:
         hint = f"A Series alone: {series_hint}."
     elif isinstance(value, dict):
         hint = (
-            "A dict: for one DataFrame per key declare persist = [...] with these keys, for plain values use the "
-            "json or pickle format, for columns save pd.DataFrame(value)."
+            "A dict: for one DataFrame per key declare persist = [...] with these keys, for plain values use "
+            "the json or pickle format, for columns save pd.DataFrame(value)."
         )
     else:
         hint = "Make it a DataFrame first, or declare a format that fits, for example pickle."
@@ -234,7 +239,7 @@ def _not_exact(name: str, change: str) -> DeclarationError:
     return DeclarationError(
         f"The {name} format would not bring this DataFrame back as it is",
         facts={"format": name, "what": change},
-        hint="Convert that part first, use the pickle format, or accept the change with save(..., check=False).",
+        hint="Convert that part first, use the pickle format, or accept the change: save(..., check=False).",
     )
 
 
@@ -252,21 +257,23 @@ def _write(name: str, writer: Callable[[], Any]) -> None:
 
 def _holds_carriage_return(frame: Any) -> bool:
     for position, dtype in enumerate(frame.dtypes):
-        if getattr(dtype, "kind", "O") == "O":  # text of all kinds, and categories, which may be text
-            if any(isinstance(cell, str) and "\r" in cell for cell in frame.iloc[:, position]):
-                return True
+        # "O": text of all kinds, and categories, which may be text
+        if getattr(dtype, "kind", "O") == "O" and any(
+            isinstance(cell, str) and "\r" in cell for cell in frame.iloc[:, position]
+        ):
+            return True
     return False
 
 
 def _touch(path: str) -> None:
-    """Raise FileNotFoundError if the folder is missing; the writers below report that in ways of their own."""
+    """Raise FileNotFoundError if the folder is missing; writers given a path say that in their own ways."""
     with open(path, "wb"):
         pass
 
 
-# -- does parquet bring it back? ------------------------------------------------------------------------------
+# -- does parquet bring it back? ---------------------------------------------------------------------------
 
-# Kinds of objects (as pandas.api.types.infer_dtype names them) that parquet has a type for and pandas gives back.
+# Kinds of objects, as pandas.api.types.infer_dtype names them, that parquet has a type for.
 _PLAIN_OBJECTS = frozenset({"string", "bytes", "decimal", "date", "time", "boolean", "empty"})
 
 
@@ -278,31 +285,40 @@ def _unusual(frame: Any) -> bool:
     if isinstance(labels, pd.MultiIndex) or labels.inferred_type != "string":
         return True
     for position, dtype in enumerate(frame.dtypes):
-        if not _plain(dtype, lambda position=position: frame.iloc[:, position]):
+        if not (
+            _plain_objects(frame.iloc[:, position]) if _is_object(dtype) else _plain_dtype(dtype, len(frame))
+        ):
             return True
     index = frame.index
     if isinstance(index, pd.RangeIndex):
         return False
-    if isinstance(index, pd.MultiIndex):
-        named = [name for name in index.names if name is not None]
-        return len(set(named)) < len(named) or not all(
-            _plain(level.dtype, lambda level=level: level) for level in index.levels
-        )
-    return not _plain(index.dtype, lambda: index)
+    names = [name for name in index.names if name is not None]
+    levels = index.levels if isinstance(index, pd.MultiIndex) else [index]
+    return len(set(names)) < len(names) or not all(
+        _plain_objects(level) if _is_object(level.dtype) else _plain_dtype(level.dtype, len(frame))
+        for level in levels
+    )
 
 
-def _plain(dtype: Any, values: Callable[[], Any]) -> bool:
-    """Return whether values of this dtype are known to come back; looks at them only if they are objects."""
+def _plain_dtype(dtype: Any, rows: int) -> bool:
     import pandas as pd
 
     if isinstance(dtype, pd.CategoricalDtype):
         # Other categories than text come back as plain columns; of no rows not even text categories do.
-        return dtype.categories.inferred_type in ("string", "empty") and len(values()) > 0
-    if dtype == object:
-        return pd.api.types.infer_dtype(values(), skipna=True) in _PLAIN_OBJECTS
+        return dtype.categories.inferred_type in ("string", "empty") and rows > 0
     if isinstance(dtype, (pd.ArrowDtype, pd.SparseDtype, pd.IntervalDtype, pd.PeriodDtype)):
         return False
     return getattr(dtype, "kind", "V") in "iufbmM" or isinstance(dtype, pd.StringDtype)
+
+
+def _plain_objects(values: Any) -> bool:
+    import pandas as pd
+
+    return pd.api.types.infer_dtype(values, skipna=True) in _PLAIN_OBJECTS
+
+
+def _is_object(dtype: Any) -> bool:
+    return bool(dtype == object)  # noqa: E721  (a numpy dtype equals the type it stands for)
 
 
 def _difference(before: Any, after: Any) -> str | None:
@@ -335,7 +351,7 @@ def _values_differ(before: Any, after: Any) -> str | None:
     import pandas as pd
 
     old, new = before.dtype, after.dtype
-    text = isinstance(old, pd.StringDtype) and (isinstance(new, pd.StringDtype) or new == object)
+    text = isinstance(old, pd.StringDtype) and (isinstance(new, pd.StringDtype) or _is_object(new))
     dates = (
         getattr(old, "kind", "") in "mM"
         and getattr(old, "kind", "") == getattr(new, "kind", "")
@@ -344,14 +360,19 @@ def _values_differ(before: Any, after: Any) -> str | None:
     nothing = (
         len(before) == 0 and isinstance(old, pd.CategoricalDtype) and isinstance(new, pd.CategoricalDtype)
     )
-    if not (old == new or old == object or text or dates or nothing):
+    if not (old == new or _is_object(old) or text or dates or nothing):
         return f"dtype {old} comes back as {new}"
-    if old != object:
+    if not _is_object(old):
         return None  # a type of its own on both sides: pyarrow stores the values as they are
     for row, (value, loaded) in enumerate(zip(before, after, strict=True)):
         if not _same(value, loaded):
-            return f"row {row}, {value!r:.60} ({type(value).__name__}) comes back as {loaded!r:.60} ({type(loaded).__name__})"
+            return f"row {row}, {_show(value)} comes back as {_show(loaded)}"
     return None
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 
 def _same(value: Any, loaded: Any) -> bool:
@@ -375,7 +396,7 @@ def _same(value: Any, loaded: Any) -> bool:
     return bool(value == loaded)
 
 
-# -- the same bytes for the same workbook ---------------------------------------------------------------------
+# -- the same bytes for the same workbook ------------------------------------------------------------------
 
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say
 _CORE_DATE = re.compile(rb"(<dcterms:(created|modified)\b[^>]*>)[^<]*(</dcterms:\2>)")

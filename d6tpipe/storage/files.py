@@ -1,7 +1,7 @@
 """Files on the local disk, or on anything that is mounted like one.
 
-A file gets its final name in one step, when it is whole: readers see the old content or the new, never a part.
-Until then it has a temporary name in the same folder (a rename does not cross file systems)::
+A file gets its final name in one step, when it is whole: readers see the old content or the new, never a
+part. Until then it has a temporary name in the same folder (a rename does not cross file systems)::
 
     .tmp-<host>-<pid>-<number>.<suffix>         .tmp-5f0c2a91-20771-12.csv.gz
 
@@ -174,8 +174,8 @@ def temporary_owner(name: str) -> tuple[str, int] | None:
 def host_tag() -> str:
     """Return eight characters that stand for this boot of this host and this space of process ids.
 
-    The host name alone is not enough: containers share images, host names and process id 1. After a reboot the
-    tag is a new one; leftovers from before look foreign, which errs on the side of keeping them.
+    The host name alone is not enough: containers share images, host names and process id 1. After a reboot
+    the tag is a new one; leftovers from before look foreign, which errs on the side of keeping them.
     """
     facts = [platform.node()]
     try:
@@ -190,7 +190,7 @@ def host_tag() -> str:
 def _swap_folder(temporary: str, path: str) -> None:
     """Put a folder in the place of another; for an instant there is none.
 
-    No system call that Python offers exchanges two folders. If the second rename fails the old one comes back.
+    No call that Python offers exchanges two folders. If the second rename fails the old one comes back.
     """
     aside = os.path.join(os.path.dirname(path), temporary_name(os.path.basename(path)))
     os.rename(path, aside)
@@ -214,11 +214,11 @@ def _discard(temporary: str) -> None:
 
 _HINTS = {
     errno.ENOSPC: "Free some space there, or choose another data folder with d6tpipe.set_dir().",
-    errno.EDQUOT: "Your quota there is used up: remove something, or choose another folder with d6tpipe.set_dir().",
+    errno.EDQUOT: "Your quota there is used up: remove something, or use another folder: d6tpipe.set_dir().",
     errno.EACCES: "Check who may write there, or choose another data folder with d6tpipe.set_dir().",
     errno.EPERM: "Check who may write there, or choose another data folder with d6tpipe.set_dir().",
     errno.EROFS: "It is mounted read-only: choose another data folder with d6tpipe.set_dir().",
-    errno.ENAMETOOLONG: "Give the output or the task a shorter name, or choose a data folder with a shorter path.",
+    errno.ENAMETOOLONG: "Give the output or the task a shorter name, or choose a folder with a shorter path.",
     errno.EISDIR: "There is a folder of that name: move it away or remove it yourself.",
     errno.ENOTDIR: "A part of the path is a file, not a folder: move it away, or choose another path.",
 }

@@ -1,7 +1,7 @@
 """Targets: one output each, a path and how its value is saved and loaded.
 
-A target is made for every output of every task that is looked at, so making one does nothing: no folder, no file,
-no look at the disk. All are ``luigi.LocalTarget``; plain luigi tasks can use them.
+A target is made for every output of every task that is looked at, so making one does nothing: no folder, no
+file, no look at the disk. All are ``luigi.LocalTarget``; plain luigi tasks can use them.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ __all__ = [
 _Stamp = tuple[int, int, int]
 
 _kept: dict[str, dict[tuple[object, ...], tuple[_Stamp, Any]]] = {}
-"""Loaded values (``cached=True``): absolute path, then how it was loaded, to the file's stamp then and the value.
+"""Loaded values (``cached=True``): absolute path, then how it was loaded, to the file's stamp and the value.
 
 Not ``d6tpipe.cache.data``: a key there means that a memory output exists.
 """
 
 
 class CacheTarget(luigi.LocalTarget):
-    """A value in this process's memory, in ``d6tpipe.cache.data`` under its path. Nothing touches the disk.
+    """A value in the memory of this process: ``d6tpipe.cache.data[path]``. Nothing touches the disk.
 
     Parameters
     ----------
@@ -49,12 +49,8 @@ class CacheTarget(luigi.LocalTarget):
         Any name; `path` is its text.
     """
 
-    format = None
-    is_tmp = False
-
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        # Not luigi's constructor: it looks up formats and configuration, a hundred times the cost of this line.
-        self.path = str(path)
+        super().__init__(str(path))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
@@ -86,7 +82,7 @@ class CacheTarget(luigi.LocalTarget):
             raise NotBuiltError(
                 "This output is not in memory",
                 facts={"path": self.path},
-                hint="Run the task first, in this process: memory outputs end with the process that made them.",
+                hint="Run the task first, in this process: memory outputs end with their process.",
             ) from None
 
     def save(self, value: Any) -> str:
@@ -123,7 +119,7 @@ class DataTarget(luigi.LocalTarget):
     is_tmp = False
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        # Not luigi's constructor, for its cost; see CacheTarget.
+        # Not luigi's constructor: it makes text of the path and looks up a format.
         try:
             self._text = path if type(path) is str else os.fspath(path)
         except TypeError:
@@ -133,7 +129,7 @@ class DataTarget(luigi.LocalTarget):
                 hint="Give the path as text or as pathlib.Path.",
             ) from None
 
-    @property
+    @property  # type: ignore[override]
     def path(self) -> pathlib.Path:
         """Where the file is, a ``pathlib.Path``; may be assigned."""
         # Made when asked for: a Path costs more than the rest of the target.
@@ -282,7 +278,7 @@ class DataTarget(luigi.LocalTarget):
         if isinstance(error, PermissionError):
             hint = "Check who may read the file."
         elif options:
-            facts["options"] = ", ".join(f"{name}={value!r:.60}" for name, value in options.items())
+            facts["options"] = ", ".join(f"{name}={str(value)[:60]}" for name, value in options.items())
             hint = f"Check the options given to load(). {hint}"
         return StorageError("Cannot read an output", facts=facts, hint=hint)
 

@@ -127,5 +127,3 @@ def _tasks_in(aggregator: Any, item: Any) -> Iterable[Any]:
                 hint=hint,
             )
     return found
-
-

@@ -62,7 +62,7 @@ class Task(luigi.Task, metaclass=TaskMeta):
     # ---- identity
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (type(self) is type(other) and self._key == other._key)  # type: ignore[attr-defined]
+        return self is other or (type(self) is type(other) and self._key == other._key)
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -195,9 +195,7 @@ _MOVES_OUTPUT = frozenset(
 )
 
 
-def _rebuild(
-    cls: type, values: dict[str, Any], bind: tuple[Any, Any] | None, path: str | None, flows: Any
-) -> Any:
+def _rebuild(cls: type, values: dict[str, Any], bind: tuple[Any, Any] | None, path: str | None, flows: Any) -> Any:
     extra: dict[str, Any] = {}
     if path is not None:
         extra["path"] = path
@@ -205,5 +203,3 @@ def _rebuild(
         extra["flows"] = flows
     with bound(None if bind is None else binding_for(*bind)):
         return cls(**values, **extra)
-
-

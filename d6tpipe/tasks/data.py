@@ -46,7 +46,7 @@ class TaskData(Task):
 
     target_class: Any = DataTarget
     target_ext: str = "ext"
-    persist: Any = ["data"]  # noqa: RUF012  (d6tflow's users compare with a list)
+    persist: Any = ["data"]  # a list, since d6tflow's users compare with one
     metadata: Any = None
 
     # ---- outputs
@@ -150,7 +150,7 @@ class TaskData(Task):
                 raise self._wrong_keys(data)
             made = {
                 key: target_at(kind[0], f"{place}{os.sep}{name}")
-                for key, kind, name in zip(shape.keys, shape.kinds, names)
+                for key, kind, name in zip(shape.keys, shape.kinds, names, strict=True)
             }
             _save_together([(made[key], data[key]) for key in shape.keys], kwargs)
         if frame is not None and frame.task is self:
@@ -186,9 +186,7 @@ class TaskData(Task):
 
     # ---- loading
 
-    def outputLoad(
-        self, keys: Any = None, as_dict: bool = False, cached: bool = False, run: bool = False
-    ) -> Any:
+    def outputLoad(self, keys: Any = None, as_dict: bool = False, cached: bool = False, run: bool = False) -> Any:
         """Return what the task has saved.
 
         Parameters
@@ -441,5 +439,3 @@ def _load_meta(task: Any) -> Any:
             facts={"file": path, "reader said": f"{type(error).__name__}: {error}"},
             hint="Reset the task and run it again: task.reset(confirm=False).",
         ) from error
-
-

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Generator
 from types import FunctionType, GeneratorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import luigi
 
@@ -15,13 +14,18 @@ from d6tpipe.binding import BINDING, FRAME, Frame
 from d6tpipe.constructor import blueprint, drop_blueprint
 from d6tpipe.errors import DeclarationError
 
+if TYPE_CHECKING:
+    from luigi.task_register import Register
+else:
+    Register = type(luigi.Task)
+
 __all__ = ["TaskMeta"]
 
 RESERVED = frozenset({"job"})
 """Names that a parameter cannot have: ``self.job`` is the context of a running body."""
 
 
-class TaskMeta(type(luigi.Task)):  # type: ignore[misc]
+class TaskMeta(Register):
     """Metaclass of `tasks.TaskData` and `tasks.TaskAggregator`."""
 
     def __new__(metacls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any) -> Any:
@@ -150,7 +154,7 @@ def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame) -> Generator
                 step, argument = body.send, (yield wanted)
             except GeneratorExit:
                 raise
-            except BaseException as error:  # handed on to the body, which may answer or raise it again
+            except BaseException as error:  # noqa: BLE001  (handed on to the body, which may answer or raise it again)
                 step, argument = body.throw, error
     finally:
         body.close()
@@ -165,11 +169,6 @@ def ensure_folders(folders: set[str], known: set[str] | None) -> None:
         elif folder not in known:
             files.ensure_folder(folder)
             known.add(folder)
-
-
-def absolute(path: str) -> str:
-    """Return `path` as the operating system would resolve it now, without touching it."""
-    return os.path.abspath(path)
 
 
 _WRAPPERS: dict[str, Callable[[Any], Any]] = {"run": _wrap_run, "requires": _wrap_requires}

@@ -12,7 +12,7 @@ import luigi
 from d6tpipe import plugins, settings
 from d6tpipe.constructor import Blueprint, blueprint
 from d6tpipe.errors import DeclarationError
-from d6tpipe.identity import file_name
+from d6tpipe.identity import FILE_NAME_BYTES, file_name
 from d6tpipe.targets import CacheTarget, FormatTarget
 
 __all__ = ["Layout", "folder", "layout", "locate", "target_at", "targets"]
@@ -33,11 +33,15 @@ class Layout:
         One per key.
     in_memory : bool
         All outputs are kept in memory, none on disk.
+    tails : tuple of str
+        What follows the task id in the file name of each output.
+    named : bool
+        File names begin with the task id (``save_attrib``).
     """
 
-    __slots__ = ("folders", "generation", "in_memory", "keys", "kinds", "single")
+    __slots__ = ("folders", "generation", "in_memory", "keys", "kinds", "longest", "named", "single", "tails")
 
-    def __init__(self, cls: type, persist: Any, target_class: Any, extension: str) -> None:
+    def __init__(self, cls: type, persist: Any, target_class: Any, extension: str, named: bool) -> None:
         self.keys, formats = _read_persist(cls, persist)
         self.single = self.keys == ("data",)
         kinds: list[tuple[Any, str]] = []
@@ -45,6 +49,9 @@ class Layout:
             wanted = formats.get(key)
             kinds.append((target_class, extension) if wanted is None else _kind(cls, key, wanted))
         self.kinds = tuple(kinds)
+        self.tails = tuple([f"-{key}.{kind[1]}" for key, kind in zip(self.keys, kinds, strict=True)])
+        self.longest = max([len(tail.encode()) for tail in self.tails], default=0)
+        self.named = named
         self.in_memory = bool(kinds) and all(
             isinstance(kind, type) and issubclass(kind, CacheTarget) for kind, _ in kinds
         )
@@ -82,8 +89,8 @@ def _kind(cls: type, key: str, wanted: Any) -> tuple[Any, str]:
             return CacheTarget, "cache"
         suffix = plugins.load("formats", wanted).suffix
         return _OfFormat(wanted), suffix
-    if isinstance(wanted, type) and issubclass(wanted, luigi.Task) and hasattr(wanted, "target_class"):
-        return wanted.target_class, wanted.target_ext
+    if isinstance(wanted, type) and hasattr(wanted, "target_class"):
+        return wanted.target_class, wanted.target_ext  # type: ignore[attr-defined]
     if isinstance(wanted, type) and issubclass(wanted, luigi.Target):
         return wanted, getattr(wanted, "extension", key)
     raise DeclarationError(
@@ -108,14 +115,15 @@ class _OfFormat:
 
 def layout(task: Any) -> Layout:
     """Return the layout of a task's outputs."""
-    if "_moved" in task.__dict__:  # options were set on the instance
-        return Layout(type(task), task.persist, task.target_class, task.target_ext)
-    plan = blueprint(type(task))
+    plan = blueprint(task.__class__)
     found: Layout | None = plan.outputs
-    if found is None:
-        found = Layout(plan.cls, task.persist, task.target_class, task.target_ext)
-        if not any(isinstance(getattr(plan.cls, name, None), (property, luigi.Parameter)) for name in _OPTIONS):
-            plan.outputs = found
+    if found is not None and "_moved" not in task.__dict__:
+        return found
+    named = bool(_option(task, plan, "save_attrib", True))
+    found = Layout(plan.cls, task.persist, task.target_class, task.target_ext, named)
+    varying = any(isinstance(getattr(plan.cls, name, None), (property, luigi.Parameter)) for name in _OPTIONS)
+    if not varying and "_moved" not in task.__dict__:  # no options were set on the instance
+        plan.outputs = found
     return found
 
 
@@ -126,22 +134,11 @@ def _option(task: Any, plan: Blueprint, name: str, default: Any = None) -> Any:
 
 def folder(task: Any) -> str:
     """Return the folder of a task's outputs, without making it."""
-    plan = blueprint(type(task))
-    known: Layout | None = plan.outputs
-    where = task._key[1]
-    if known is not None and "_moved" not in task.__dict__:
-        if known.generation != settings.generation:
-            known.folders.clear()
-            known.generation = settings.generation
-        found = known.folders.get(where)
-        if found is None:
-            found = known.folders[where] = _folder(task, plan, where)
-        return found
-    return _folder(task, plan, where)
+    return locate(task)[0]
 
 
 def _folder(task: Any, plan: Blueprint, where: str | None) -> str:
-    root = where
+    root: Any = where
     if root is None:
         # the class attribute, or an attribute set on this instance
         root = None if "path" in plan.by_name else getattr(task, "path", None)
@@ -160,13 +157,26 @@ def locate(task: Any, older: bool = False) -> tuple[str, tuple[str, ...]]:
 
     With `older`, the names that d6tflow would have given (see `Blueprint.older_task_id`).
     """
-    shape = layout(task)
-    if not (settings.save_with_param and getattr(task, "save_attrib", True)):
-        return folder(task), tuple([f"{key}.{kind[1]}" for key, kind in zip(shape.keys, shape.kinds)])
-    task_id = blueprint(type(task)).older_task_id(task.__dict__) if older else task.task_id
-    if len(task_id) < 120 and task_id.isascii():
-        return folder(task), tuple([f"{task_id}-{key}.{kind[1]}" for key, kind in zip(shape.keys, shape.kinds)])
-    return folder(task), tuple([file_name(task_id, key, kind[1]) for key, kind in zip(shape.keys, shape.kinds)])
+    plan = blueprint(task.__class__)
+    shape: Layout | None = plan.outputs
+    if shape is None or "_moved" in task.__dict__:
+        shape = layout(task)
+        place = _folder(task, plan, task._key[1])
+    else:
+        if shape.generation != settings.generation:
+            shape.folders.clear()
+            shape.generation = settings.generation
+        where = task._key[1]
+        known = shape.folders.get(where)
+        place = known if known is not None else shape.folders.setdefault(where, _folder(task, plan, where))
+    if not (shape.named and settings.save_with_param):
+        return place, tuple([tail[1:] for tail in shape.tails])
+    task_id: str = (plan.older_task_id(task.__dict__) if older else None) or task.task_id
+    if len(task_id) + shape.longest <= FILE_NAME_BYTES and task_id.isascii():
+        if len(shape.tails) == 1:
+            return place, (task_id + shape.tails[0],)
+        return place, tuple([task_id + tail for tail in shape.tails])
+    return place, tuple([file_name(task_id, key, kind[1]) for key, kind in zip(shape.keys, shape.kinds, strict=True)])
 
 
 def has_older_name(task: Any) -> bool:
@@ -187,5 +197,6 @@ def targets(task: Any, older: bool = False) -> dict[str, Any]:
     shape = layout(task)
     place, names = locate(task, older)
     return {
-        key: target_at(kind[0], f"{place}{os.sep}{name}") for key, kind, name in zip(shape.keys, shape.kinds, names)
+        key: target_at(kind[0], f"{place}{os.sep}{name}")
+        for key, kind, name in zip(shape.keys, shape.kinds, names, strict=True)
     }

@@ -64,7 +64,7 @@ def test_faulty_files_count_three_operations_per_write(tmp_path: Path) -> None:
     files = FaultyFiles(MemoryFiles(), at=0)
     files.write("d/x", lambda temporary: write(temporary, b"1"))
     files.exists("d/x")
-    assert ["write d/x", "fill d/x", "renamed d/x", "exists d/x"] == files.log
+    assert files.log == ["write d/x", "fill d/x", "renamed d/x", "exists d/x"]
 
 
 def write(path: str, content: bytes) -> None:

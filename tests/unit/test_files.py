@@ -65,7 +65,7 @@ def test_temporary_names_differ_between_threads() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert 800 == len(set(names))
+    assert len(set(names)) == 800
 
 
 def test_the_owner_of_a_temporary_name_is_known() -> None:
@@ -94,8 +94,8 @@ def test_writing_replaces_a_link_and_leaves_what_it_points_to(tmp_path: Path) ->
     (tmp_path / "shared").write_bytes(b"of others")
     (tmp_path / "x").symlink_to("shared")
     write(tmp_path / "x", b"mine")
-    assert b"of others" == (tmp_path / "shared").read_bytes()
-    assert b"mine" == (tmp_path / "x").read_bytes()
+    assert (tmp_path / "shared").read_bytes() == b"of others"
+    assert (tmp_path / "x").read_bytes() == b"mine"
 
 
 @posix
@@ -104,8 +104,8 @@ def test_a_reader_who_has_the_old_file_open_keeps_reading_it(tmp_path: Path) -> 
     write(path, b"old")
     with path.open("rb") as reader:
         write(path, b"new")
-        assert b"old" == reader.read()
-    assert b"new" == path.read_bytes()
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new"
 
 
 @posix
@@ -121,7 +121,7 @@ def test_a_bare_file_name_is_written_to_the_working_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write(Path("x.bin"), b"1")
-    assert ["x.bin"] == os.listdir(tmp_path)
+    assert os.listdir(tmp_path) == ["x.bin"]
 
 
 def test_no_folder_is_made_while_the_folder_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_a_file_missing_for_the_writers_own_reasons_is_not_taken_for_a_missing_f
 
     with pytest.raises(StorageError, match="what the writer reads"):
         LOCAL.write(str(tmp_path / "x"), fill)
-    assert 1 == len(calls)
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -170,16 +170,16 @@ def test_a_storage_error_names_path_folder_reason_and_next_step(tmp_path: Path, 
 def test_a_name_that_is_too_long_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="shorter name"):
         write(tmp_path / ("x" * 300), b"1")
-    assert [] == os.listdir(tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_folder_of_that_name_is_an_error_and_stays(tmp_path: Path) -> None:
     (tmp_path / "x" / "y").mkdir(parents=True)
-    with pytest.raises(StorageError, match="There is a folder|Check who"):
+    with pytest.raises(StorageError, match=r"There is a folder|Check who"):
         write(tmp_path / "x", b"1")
     with pytest.raises(StorageError, match="There is a folder"):
         LOCAL.remove(str(tmp_path / "x"))
-    assert ["x"] == os.listdir(tmp_path)
+    assert os.listdir(tmp_path) == ["x"]
 
 
 def test_a_folder_output_is_swapped_for_the_old_one(tmp_path: Path) -> None:
@@ -189,8 +189,8 @@ def test_a_folder_output_is_swapped_for_the_old_one(tmp_path: Path) -> None:
 
     for content in ("first", "second"):
         LOCAL.write(str(tmp_path / "model"), lambda temporary, content=content: fill(temporary, content))
-    assert ["model"] == os.listdir(tmp_path)
-    assert ["second"] == os.listdir(tmp_path / "model")
+    assert os.listdir(tmp_path) == ["model"]
+    assert os.listdir(tmp_path / "model") == ["second"]
 
 
 def test_a_failed_folder_output_leaves_the_old_one_and_no_temporary(tmp_path: Path) -> None:
@@ -204,8 +204,8 @@ def test_a_failed_folder_output_leaves_the_old_one_and_no_temporary(tmp_path: Pa
 
     with pytest.raises(KeyboardInterrupt):
         LOCAL.write(str(tmp_path / "model"), fill)
-    assert ["model"] == os.listdir(tmp_path)
-    assert ["old"] == os.listdir(tmp_path / "model")
+    assert os.listdir(tmp_path) == ["model"]
+    assert os.listdir(tmp_path / "model") == ["old"]
 
 
 @posix

@@ -35,12 +35,12 @@ def column(values: Any, **options: Any) -> pd.DataFrame:
     return pd.DataFrame({"c": pd.Series(values, **options)})
 
 
-# -- pickle, json, text ---------------------------------------------------------------------------------------
+# -- pickle, json, text ------------------------------------------------------------------------------------
 
 
 def test_pickle_is_plain_pickle(tmp_path: Path) -> None:
     plugins.load("formats", "pickle").save({"a": 1}, str(tmp_path / "x.pkl"))
-    assert {"a": 1} == pickle.loads((tmp_path / "x.pkl").read_bytes())
+    assert pickle.loads((tmp_path / "x.pkl").read_bytes()) == {"a": 1}
 
 
 def test_pickle_takes_arrays_whatever_their_layout(tmp_path: Path) -> None:
@@ -86,13 +86,13 @@ def test_json_refuses_what_would_change_and_says_where(value: Any, where: str, t
 
 
 def test_json_changes_what_it_is_allowed_to(tmp_path: Path) -> None:
-    assert {"1": [2, 3]} == trip("json", {1: (2, 3)}, tmp_path, check=False)
-    assert {"a": "2020-01-01"} == trip("json", {"a": datetime.date(2020, 1, 1)}, tmp_path, default=str)
+    assert trip("json", {1: (2, 3)}, tmp_path, check=False) == {"1": [2, 3]}
+    assert trip("json", {"a": datetime.date(2020, 1, 1)}, tmp_path, default=str) == {"a": "2020-01-01"}
 
 
 def test_json_keeps_numbers_that_are_not_numbers(tmp_path: Path) -> None:
     loaded = trip("json", [float("nan"), float("inf"), np.float64(0.1)], tmp_path)
-    assert ["nan", "inf", "0.1"] == [str(number) for number in loaded]
+    assert [str(number) for number in loaded] == ["nan", "inf", "0.1"]
 
 
 def test_json_says_that_a_value_holds_itself(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_text_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
         trip("text", "\ud800", tmp_path)
 
 
-# -- parquet --------------------------------------------------------------------------------------------------
+# -- parquet -----------------------------------------------------------------------------------------------
 
 MULTI = pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["x", "y"])
 PLAIN = {"v": [1, 2]}
@@ -198,7 +198,7 @@ def test_parquet_refuses(case: str, tmp_path: Path) -> None:
 
 
 def test_parquet_changes_what_it_is_allowed_to(tmp_path: Path) -> None:
-    assert "int64" == str(trip("parquet", column([1, 2], dtype="category"), tmp_path, check=False)["c"].dtype)
+    assert str(trip("parquet", column([1, 2], dtype="category"), tmp_path, check=False)["c"].dtype) == "int64"
 
 
 def test_parquet_does_not_keep_the_frequency_of_an_index_but_every_date_of_it(tmp_path: Path) -> None:
@@ -242,8 +242,8 @@ def test_options_reach_the_reader_and_the_writer(tmp_path: Path) -> None:
     form = plugins.load("formats", "parquet")
     path = str(tmp_path / "x.parquet")
     form.save(pd.DataFrame({"a": [1, 2], "b": [3, 4]}, index=[7, 8]), path, index=False)
-    assert [0, 1] == list(form.load(path).index)
-    assert ["b"] == list(form.load(path, columns=["b"]).columns)
+    assert list(form.load(path).index) == [0, 1]
+    assert list(form.load(path, columns=["b"]).columns) == ["b"]
 
 
 def test_a_plain_frame_is_not_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +257,7 @@ def test_a_plain_frame_is_not_read_back(tmp_path: Path, monkeypatch: pytest.Monk
     form.save(frame, str(tmp_path / "x.parquet"))
 
 
-# -- csv ------------------------------------------------------------------------------------------------------
+# -- csv ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["csv", "csv.gz", "excel"])
@@ -265,8 +265,8 @@ def test_the_index_is_left_out_unless_asked_for(name: str, tmp_path: Path) -> No
     if name == "excel":
         pytest.importorskip("openpyxl")
     frame = pd.DataFrame({"a": [1, 2]}, index=[7, 8])
-    assert ["a"] == list(trip(name, frame, tmp_path).columns)
-    assert [7, 8] == list(trip(name, frame, tmp_path, index=True).iloc[:, 0])
+    assert list(trip(name, frame, tmp_path).columns) == ["a"]
+    assert list(trip(name, frame, tmp_path, index=True).iloc[:, 0]) == [7, 8]
 
 
 def test_csv_brings_floats_back_to_the_last_bit(tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_a_csv_called_gz_is_gzip_without_time_and_name(tmp_path: Path) -> None:
 def test_csv_options_that_rule_out_the_exact_parser_work(options: dict[str, Any], tmp_path: Path) -> None:
     form = plugins.load("formats", "csv")
     form.save(pd.DataFrame({"a": [1.5], "b": [2]}), str(tmp_path / "x.csv"), sep=";")
-    assert [1.5, 2] == list(form.load(str(tmp_path / "x.csv"), **options).iloc[0])
+    assert list(form.load(str(tmp_path / "x.csv"), **options).iloc[0]) == [1.5, 2]
 
 
 def test_an_unknown_option_is_named(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_an_unknown_option_is_named(tmp_path: Path) -> None:
         trip("csv", pd.DataFrame(PLAIN), tmp_path, indx=False)
 
 
-# -- excel ----------------------------------------------------------------------------------------------------
+# -- excel -------------------------------------------------------------------------------------------------
 
 
 def test_a_workbook_carries_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,7 +321,7 @@ def test_a_workbook_carries_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with zipfile.ZipFile(tmp_path / "x.xlsx") as archive:
         assert {(1980, 1, 1, 0, 0, 0)} == {member.date_time for member in archive.infolist()}
         core = archive.read("docProps/core.xml")
-    assert 2 == core.count(b"1980-01-01T00:00:00Z")
+    assert core.count(b"1980-01-01T00:00:00Z") == 2
     assert time.strftime("%Y-").encode() not in core
 
 
@@ -340,7 +340,7 @@ def test_excel_without_its_library_says_what_to_install(
         trip("excel", pd.DataFrame(PLAIN), tmp_path)
 
 
-# -- what optional libraries make -----------------------------------------------------------------------------
+# -- what optional libraries make --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -370,11 +370,11 @@ def test_torch_is_given_a_file_without_the_temporary_name(
         return pickle.loads(Path(path).read_bytes()), options
 
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(save=save, load=load))
-    assert (("model", {"a": 1}), {"weights_only": False}) == trip("torch", "model", tmp_path, a=1)
+    assert trip("torch", "model", tmp_path, a=1) == (("model", {"a": 1}), {"weights_only": False})
 
 
 @pytest.mark.parametrize("name", ["keras", "datatable"])
 def test_a_model_of_the_wrong_type_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match=name):
         trip(name, {"a": 1}, tmp_path)
-    assert [] == os.listdir(tmp_path)
+    assert os.listdir(tmp_path) == []

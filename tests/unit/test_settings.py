@@ -84,21 +84,21 @@ def test_each_source_yields_to_the_next(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("D6TPIPE_LOG_LEVEL", "ERROR")
     settings.refresh()
-    assert ("ERROR", "environment variable D6TPIPE_LOG_LEVEL") == (settings.log_level, source_of("log_level"))
+    assert (settings.log_level, source_of("log_level")) == ("ERROR", "environment variable D6TPIPE_LOG_LEVEL")
     settings.log_level = "DEBUG"
-    assert ("DEBUG", "assigned") == (settings.log_level, source_of("log_level"))
+    assert (settings.log_level, source_of("log_level")) == ("DEBUG", "assigned")
     del settings.log_level
     assert settings.log_level == "ERROR"
 
 
 def test_setup_cfg_is_a_source(tmp_path):
     write(tmp_path / "setup.cfg", "[d6tpipe]\ncached = yes\nparameter_count = 3\nuri = none\ndir = 100%\n")
-    assert (True, 3, None, "100%") == (
+    assert (
         settings.cached,
         settings.parameter_count,
         settings.uri,
         settings.dir,
-    )
+    ) == (True, 3, None, "100%")
 
 
 def test_nearest_folder_upwards_wins(tmp_path, monkeypatch):
@@ -107,7 +107,7 @@ def test_nearest_folder_upwards_wins(tmp_path, monkeypatch):
     write(tmp_path / "a" / "b" / "pyproject.toml", "[tool.other]\nd6tpipe = 'only a word'\n")
     monkeypatch.chdir(tmp_path / "a" / "b")
     settings.refresh()
-    assert (2, 64) == (settings.parameter_count, settings.parameter_length)
+    assert (settings.parameter_count, settings.parameter_length) == (2, 64)
 
 
 def test_files_of_others_may_be_broken(tmp_path):
@@ -159,7 +159,7 @@ def test_assigning_reads_no_source(monkeypatch):
     monkeypatch.setenv("D6TPIPE_NO_SUCH_THING", "1")
     settings.cached = True
     with pytest.raises(SettingsError):
-        settings.cached  # noqa: B018
+        settings.cached
 
 
 # ---- dir and dirpath
@@ -198,7 +198,7 @@ def test_path_of_another_class_is_kept():
 def test_one_source_cannot_give_dir_and_dirpath_different_values(tmp_path):
     write(tmp_path / "pyproject.toml", '[tool.d6tpipe]\ndir = "a"\ndirpath = "b"\n')
     with pytest.raises(SettingsError, match="dir and dirpath are one setting"):
-        settings.dir  # noqa: B018
+        settings.dir
     write(tmp_path / "pyproject.toml", '[tool.d6tpipe]\ndir = "a"\ndirpath = "a"\n')
     assert settings.dir == "a"
 
@@ -210,7 +210,7 @@ def test_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(SettingsError, match="Did you mean 'check_dependencies'"):
         settings.check_dependancies = False
     with pytest.raises(AttributeError, match="Did you mean 'log_level'"):
-        settings.loglevel  # noqa: B018
+        settings.loglevel
     assert not hasattr(settings, "no_such_setting")
 
 
@@ -224,7 +224,7 @@ def test_unknown_name_is_refused_with_the_nearest():
 def test_unknown_key_in_a_file_names_the_file(tmp_path, file, text):
     write(tmp_path / file, text)
     with pytest.raises(SettingsError) as caught:
-        settings.cached  # noqa: B018
+        settings.cached
     assert str(tmp_path / file) in str(caught.value)
     assert "Did you mean 'cached'" in str(caught.value)
 
@@ -232,7 +232,7 @@ def test_unknown_key_in_a_file_names_the_file(tmp_path, file, text):
 def test_unknown_key_in_the_environment_names_the_variable(monkeypatch):
     monkeypatch.setenv("D6TPIPE_CACHE", "1")
     with pytest.raises(SettingsError, match="D6TPIPE_CACHE"):
-        settings.cached  # noqa: B018
+        settings.cached
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_value_of_the_wrong_kind_is_refused(key, value):
 def test_unfit_text_in_the_environment_names_the_variable(monkeypatch, name, value):
     monkeypatch.setenv(f"D6TPIPE_{name}", value)
     with pytest.raises(SettingsError, match=f"D6TPIPE_{name}"):
-        settings.dir  # noqa: B018
+        settings.dir
 
 
 @pytest.mark.parametrize(
@@ -279,14 +279,14 @@ def test_unfit_text_in_the_environment_names_the_variable(monkeypatch, name, val
 def test_file_that_cannot_be_parsed_is_named(tmp_path, file, text):
     write(tmp_path / file, text)
     with pytest.raises(SettingsError, match=file):
-        settings.cached  # noqa: B018
+        settings.cached
 
 
 def test_sections_in_both_files_of_a_folder_are_refused(tmp_path):
     write(tmp_path / "pyproject.toml", "[tool.d6tpipe]\ncached = true\n")
     write(tmp_path / "setup.cfg", "[d6tpipe]\ncached = false\n")
     with pytest.raises(SettingsError, match="Two files"):
-        settings.cached  # noqa: B018
+        settings.cached
 
 
 def test_functions_and_counter_cannot_be_assigned():
@@ -329,16 +329,16 @@ def test_reading_is_no_change():
 
 def test_set_parameter_len_has_d6tflows_defaults_and_keywords():
     settings.set_parameter_len(len=10, nparams=2)
-    assert (2, 10) == (settings.parameter_count, settings.parameter_length)
+    assert (settings.parameter_count, settings.parameter_length) == (2, 10)
     settings.set_parameter_len()
-    assert (20, 64) == (settings.parameter_count, settings.parameter_length)
+    assert (settings.parameter_count, settings.parameter_length) == (20, 64)
 
 
 @pytest.mark.parametrize("nparams", [-1, "3", None])
 def test_set_parameter_len_refuses_what_is_no_count(nparams):
     with pytest.raises(SettingsError, match="parameter_count"):
         settings.set_parameter_len(nparams)
-    assert (20, 64) == (settings.parameter_count, settings.parameter_length)
+    assert (settings.parameter_count, settings.parameter_length) == (20, 64)
 
 
 def test_override_restores_values_and_sources():
@@ -349,8 +349,8 @@ def test_override_restores_values_and_sources():
         with settings.override(dir="deeper"):
             assert settings.dir == "deeper"
         assert settings.dir == "elsewhere"
-    assert (True, "data") == (settings.cached, settings.dir)
-    assert ("assigned", "default") == (source_of("cached"), source_of("dir"))
+    assert (settings.cached, settings.dir) == (True, "data")
+    assert (source_of("cached"), source_of("dir")) == ("assigned", "default")
 
 
 def test_override_restores_after_an_error():

@@ -64,7 +64,7 @@ def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_making_a_file_target_makes_nothing_on_the_disk(cls: type[DataTarget], tmp_path: Path) -> None:
     target = cls(tmp_path / "sub" / "x.ext")
     assert not target.exists()
-    assert [] == os.listdir(tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("cls", FILE_TARGETS)
@@ -117,14 +117,14 @@ def test_what_is_saved_is_loaded(cls: type[FormatTarget], value: Any, tmp_path: 
 def test_a_format_target_takes_any_format_by_name(tmp_path: Path) -> None:
     target = FormatTarget(tmp_path / "x.txt", "text")
     target.save("hello")
-    assert "hello" == target.load()
-    assert b"hello" == (tmp_path / "x.txt").read_bytes()
+    assert target.load() == "hello"
+    assert (tmp_path / "x.txt").read_bytes() == b"hello"
 
 
 def test_options_go_to_the_reader_and_the_writer(tmp_path: Path) -> None:
     target = PqPandasTarget(tmp_path / "x.parquet")
     target.save(FRAME, compression="gzip")
-    assert ["b"] == list(target.load(columns=["b"]).columns)
+    assert list(target.load(columns=["b"]).columns) == ["b"]
 
 
 def test_a_target_crosses_processes(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_wrong_option_is_not_taken_for_damage_only(tmp_path: Path) -> None:
 def test_a_wrong_type_is_refused_and_writes_nothing(value: Any, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="parquet"):
         PqPandasTarget(tmp_path / "sub" / "x.parquet").save(value)
-    assert [] == os.listdir(tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
@@ -181,14 +181,14 @@ def test_a_save_that_is_stopped_leaves_the_old_value_or_the_new(
     assert ("new" if at == 3 else list(range(1000))) == target.load()
 
 
-# -- targets of users -----------------------------------------------------------------------------------------
+# -- targets of users --------------------------------------------------------------------------------------
 
 
 def test_a_users_target_saves_and_loads(tmp_path: Path) -> None:
     target = UserTarget(tmp_path / "sub" / "x.csv")
     assert target.path == target.save(FRAME, sep=";")
     assert FRAME.equals(target.load(sep=";"))
-    assert ["x.csv"] == os.listdir(tmp_path / "sub")
+    assert os.listdir(tmp_path / "sub") == ["x.csv"]
 
 
 def test_a_users_target_is_given_paths(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_users_target_is_given_paths(tmp_path: Path) -> None:
 
     target = DataTarget(tmp_path / "x.txt")
     target.save(Value(), "store")
-    assert "stored" == target.load(pathlib.Path.read_text)
+    assert target.load(pathlib.Path.read_text) == "stored"
 
 
 def test_a_users_writer_that_fails_half_way_leaves_the_old_content(tmp_path: Path) -> None:
@@ -211,14 +211,14 @@ def test_a_users_writer_that_fails_half_way_leaves_the_old_content(tmp_path: Pat
     target.path.write_text("old")
     with pytest.raises(ValueError, match="stop"):
         target.save(Value(), "store")
-    assert "old" == target.path.read_text()
-    assert ["x.txt"] == os.listdir(tmp_path)
+    assert target.path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["x.txt"]
 
 
 def test_a_value_without_the_method_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match=r"(?s)\.to_csv\(\), which dict does not have"):
         UserTarget(tmp_path / "sub" / "x.csv").save({"a": 1})
-    assert [] == os.listdir(tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_subclass_of_a_built_in_target_may_set_defaults(tmp_path: Path) -> None:
@@ -231,11 +231,11 @@ def test_a_subclass_of_a_built_in_target_may_set_defaults(tmp_path: Path) -> Non
 
     target = Semicolon(tmp_path / "x.csv")
     target.save(FRAME)
-    assert "a;b" == target.path.read_text().splitlines()[0]
+    assert target.path.read_text().splitlines()[0] == "a;b"
     assert FRAME.equals(target.load())
 
 
-# -- luigi's side ---------------------------------------------------------------------------------------------
+# -- luigi's side ------------------------------------------------------------------------------------------
 
 
 def test_luigi_tasks_can_open_the_file(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_luigi_tasks_can_open_the_file(tmp_path: Path) -> None:
         file.flush()
         assert not target.exists()
     with target.open() as file:
-        assert "one" == file.read()
+        assert file.read() == "one"
 
 
 def test_luigi_tasks_can_use_a_temporary_path(tmp_path: Path) -> None:
@@ -253,12 +253,12 @@ def test_luigi_tasks_can_use_a_temporary_path(tmp_path: Path) -> None:
     with target.temporary_path() as temporary:
         Path(temporary).write_text("one")
         assert not target.exists()
-    assert ["x.txt"] == os.listdir(tmp_path / "sub")
+    assert os.listdir(tmp_path / "sub") == ["x.txt"]
     target.remove()
     assert not target.exists()
 
 
-# -- values kept in memory ------------------------------------------------------------------------------------
+# -- values kept in memory ---------------------------------------------------------------------------------
 
 
 def test_without_cached_every_load_reads(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_without_cached_every_load_reads(tmp_path: Path) -> None:
     target.save(FRAME)
     before = UserTarget.reads
     assert target.load() is not target.load()
-    assert 2 == UserTarget.reads - before
+    assert UserTarget.reads - before == 2
 
 
 def test_cached_gives_the_same_object_also_to_another_target_of_that_path(
@@ -276,7 +276,7 @@ def test_cached_gives_the_same_object_also_to_another_target_of_that_path(
     first = PickleTarget(tmp_path / "x.pkl").load(cached=True)
     monkeypatch.chdir(tmp_path)
     assert first is PickleTarget("x.pkl").load(cached=True)
-    assert {} == cache.data
+    assert cache.data == {}
 
 
 def test_the_setting_caches_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,26 +289,27 @@ def test_the_setting_caches_everything(tmp_path: Path, monkeypatch: pytest.Monke
 def test_cached_reads_again_when_the_file_changed(tmp_path: Path) -> None:
     target = PickleTarget(tmp_path / "x.pkl")
     target.save([1])
-    assert [1] == target.load(cached=True)
+    assert target.load(cached=True) == [1]
     target.path.write_bytes(pickle.dumps([1, 2, 3]))
-    assert [1, 2, 3] == target.load(cached=True)
+    assert target.load(cached=True) == [1, 2, 3]
 
 
 def test_cached_reads_again_after_a_save_of_the_same_size_and_time(tmp_path: Path) -> None:
     target = PickleTarget(tmp_path / "x.pkl")
     target.save([1])
     facts = os.stat(target.path)
-    assert [1] == target.load(cached=True)
+    assert target.load(cached=True) == [1]
     target.save([2])
+    assert targets._kept == {}  # the old value is not held in memory either
     os.utime(target.path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    assert [2] == target.load(cached=True)
+    assert target.load(cached=True) == [2]
 
 
 def test_cached_tells_options_apart(tmp_path: Path) -> None:
     target = PqPandasTarget(tmp_path / "x.parquet")
     target.save(FRAME)
-    assert ["a"] == list(target.load(cached=True, columns=["a"]).columns)
-    assert ["a", "b"] == list(target.load(cached=True).columns)
+    assert list(target.load(cached=True, columns=["a"]).columns) == ["a"]
+    assert list(target.load(cached=True).columns) == ["a", "b"]
 
 
 def test_cached_is_forgotten_with_the_file(tmp_path: Path) -> None:
@@ -318,17 +319,17 @@ def test_cached_is_forgotten_with_the_file(tmp_path: Path) -> None:
     target.invalidate()
     with pytest.raises(NotBuiltError):
         target.load(cached=True)
-    assert {} == targets._kept
+    assert targets._kept == {}
 
 
 def test_options_that_cannot_be_compared_are_not_cached(tmp_path: Path) -> None:
     target = CSVPandasTarget(tmp_path / "x.csv")
     target.save(FRAME)
-    assert [2, 4] == list(target.load(cached=True, converters={"a": lambda text: int(text) * 2})["a"])
-    assert [3, 6] == list(target.load(cached=True, converters={"a": lambda text: int(text) * 3})["a"])
+    assert list(target.load(cached=True, converters={"a": lambda text: int(text) * 2})["a"]) == [2, 4]
+    assert list(target.load(cached=True, converters={"a": lambda text: int(text) * 3})["a"]) == [3, 6]
 
 
-# -- memory outputs -------------------------------------------------------------------------------------------
+# -- memory outputs ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cls", [CacheTarget, PdCacheTarget])
@@ -339,8 +340,8 @@ def test_a_memory_target_keeps_the_value_under_its_path(cls: type[CacheTarget], 
     assert target.exists()
     target.invalidate()
     assert not target.exists()
-    assert {} == cache.data
-    assert [] == os.listdir(tmp_path)
+    assert cache.data == {}
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_memory_target_can_hold_none() -> None:

@@ -1,7 +1,8 @@
-"""Aggregators: the "collector task" snippets of d6tflow's page on dynamic tasks, and what can be done with one."""
+"""Aggregators: the "collector task" snippets of d6tflow's page on dynamic tasks, and what else they do."""
+
+from observe import attempt, files, main, named, observation, plain, ran, states, taken
 
 import d6tflow
-from observe import attempt, files, main, observation, plain, ran, states, taken, taken_any_order
 
 
 class TrainModel1(d6tflow.tasks.TaskPickle):
@@ -120,7 +121,7 @@ def requirements_of_a_collector_run_too():
     """What the clones do not take over, the requirements still bring with their default values."""
     task = TrainAllModels(depth=3)
     d6tflow.run(task)
-    return {"names": [str(each) for each in d6tflow.taskflow_upstream(task)], "ran": sorted(set(taken()))}
+    return {"names": [named(each) for each in d6tflow.taskflow_upstream(task)], "ran": sorted(set(taken()))}
 
 
 @observation
@@ -130,7 +131,7 @@ def several_parameters_at_once():
     seen = {"ran": taken(), "loaded": task.outputLoad(), "complete": task.complete(), "files": files()}
     d6tflow.run(task)
     seen["second run"] = taken()
-    seen["upstream"] = [str(each) for each in d6tflow.taskflow_upstream(task)]
+    seen["upstream"] = [named(each) for each in d6tflow.taskflow_upstream(task)]
     seen["reset"] = attempt(task.reset, confirm=False)
     seen["complete after reset"] = [task.complete(), TaskTrain(do_preprocess=False).complete()]
     return seen

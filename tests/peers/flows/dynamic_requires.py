@@ -3,10 +3,11 @@
 import glob
 from pathlib import Path
 
-import d6tflow
 import luigi
 import pandas as pd
-from observe import attempt, files, flat, main, observation, ran, states, taken, taken_any_order
+from observe import attempt, files, flat, main, named, observation, ran, states, taken, taken_any_order
+
+import d6tflow
 
 
 class TaskInput(d6tflow.tasks.TaskPqPandas):
@@ -21,7 +22,7 @@ class TaskYieldFixed(d6tflow.tasks.TaskPqPandas):
     """The snippet as printed, completed so that it saves."""
 
     def requires(self):
-        return dict([(s, TaskInput(param=s)) for s in ["a", "b", "c"]])
+        return dict([(s, TaskInput(param=s)) for s in ["a", "b", "c"]])  # noqa: C404 - as printed there
 
     def run(self):
         ran(self)
@@ -34,7 +35,7 @@ class TaskNeverSaves(d6tflow.tasks.TaskPqPandas):
     """The snippet as printed: nothing is saved."""
 
     def requires(self):
-        return dict([(s, TaskInput(param=s)) for s in ["a", "b"]])
+        return dict([(s, TaskInput(param=s)) for s in ["a", "b"]])  # noqa: C404 - as printed there
 
     def run(self):
         ran(self)
@@ -59,7 +60,7 @@ class TaskFile(d6tflow.tasks.TaskCSVPandas):
 
 class TaskAllFiles(d6tflow.tasks.TaskPickle):
     def requires(self):
-        return dict([(s, TaskFile(param=s)) for s in sorted(glob.glob("*.csv"))])
+        return dict([(s, TaskFile(param=s)) for s in sorted(glob.glob("*.csv"))])  # noqa: C404 - as printed there
 
     def run(self):
         ran(self)
@@ -75,7 +76,7 @@ def a_dict_of_requirements_keeps_its_keys():
     seen["keys"] = list(task.inputLoad())
     seen["loaded"] = task.outputLoad()
     seen["one"] = task.inputLoad(task="b")
-    seen["upstream"] = [str(each) for each in d6tflow.taskflow_upstream(task)]
+    seen["upstream"] = [named(each) for each in d6tflow.taskflow_upstream(task)]
     seen["files"] = files()
     d6tflow.run(task)
     seen["second run"] = taken()
@@ -110,7 +111,7 @@ def an_unknown_number_of_files():
     seen = {"ran": taken_any_order(), "loaded": task.outputLoad()}
     Path("three.csv").write_text("n\n7\n")
     seen["complete with a new file"] = TaskAllFiles().complete()
-    seen["needed now"] = [str(each) for each in flat(TaskAllFiles().requires())]
+    seen["needed now"] = [named(each) for each in flat(TaskAllFiles().requires())]
     d6tflow.run(TaskAllFiles(), forced=TaskAllFiles())
     seen["run again"] = taken_any_order()
     seen["loaded again"] = TaskAllFiles().outputLoad()

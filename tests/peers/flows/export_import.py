@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import d6tflow
 from observe import attempt, files, main, observation, plain, printed, ran, taken
+
+import d6tflow
 
 
 class Raw(d6tflow.tasks.TaskJson):
@@ -52,7 +53,8 @@ import d6tflow, {module} as exported
 seen = {{}}
 for name in {names}:
     task = getattr(exported, name)()
-    seen[name] = [task.complete(), task.outputLoad(), type(task).__mro__[1].__name__, task.external, task.persist]
+    kind = type(task).__mro__[1].__name__
+    seen[name] = [task.complete(), task.outputLoad(), kind, task.external, task.persist]
 print(json.dumps(seen, default=str))
 """
 
@@ -69,7 +71,9 @@ def read_back(module, *names):
 @observation
 def export_to_a_file():
     d6tflow.run(Fit(name="a", layers=[3]))
-    d6tflow.FlowExport(tasks=[Fit(name="a", layers=[3]), Raw()], save=True, path_export="exported.py").generate()
+    d6tflow.FlowExport(
+        tasks=[Fit(name="a", layers=[3]), Raw()], save=True, path_export="exported.py"
+    ).generate()
     text = Path("exported.py").read_text()
     seen = {"classes": sorted(line for line in text.splitlines() if line.startswith("class "))}
     seen["read back"] = read_back("exported", "Fit", "Raw")
@@ -98,8 +102,8 @@ def export_prints():
     d6tflow.run(Fit())
     text = printed(d6tflow.FlowExport(tasks=Fit()).generate)
     Path("printed_tasks.py").write_text(text)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    seen = {"lines": [line for line in lines if "Parameter" not in line]}
+    lines = [line.replace(" = ", "=").strip() for line in text.splitlines() if line.strip()]
+    seen = {"class": [line for line in lines if line.startswith(("class", "external", "persist"))]}
     seen["parameters"] = [line.partition("=")[0] for line in lines if "Parameter" in line]
     seen["defaults"] = [line.partition("default=")[2] for line in lines if "Parameter" in line]
     seen["read back"] = read_back("printed_tasks", "Fit")
@@ -110,7 +114,10 @@ def export_prints():
 @observation
 def the_text_is_python_for_d6tflow():
     text = printed(d6tflow.FlowExport(tasks=Raw()).generate)
-    return {"imports": sorted(line for line in text.splitlines() if line.startswith("import"))}
+    return {
+        "imports d6tflow": "import d6tflow" in text.splitlines(),
+        "compiles": bool(compile(text, "text", "exec")),
+    }
 
 
 @observation

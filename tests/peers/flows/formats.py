@@ -6,9 +6,10 @@ import json
 import pickle
 from pathlib import Path
 
-import d6tflow
 import pandas as pd
 from observe import attempt, files, main, observation, plain, ran, taken
+
+import d6tflow
 
 FRAME = pd.DataFrame(
     {
@@ -152,7 +153,7 @@ def cache_pandas():
     return life(CachePandas)
 
 
-# -- options of the writer --------------------------------------------------------------------------------------------
+# -- options of the writer -----------------------------------------------------------------------------------
 
 
 class CsvIndexed(d6tflow.tasks.TaskCSVPandas):
@@ -201,7 +202,7 @@ def options_of_load_reach_the_reader():
     }
 
 
-# -- other values -----------------------------------------------------------------------------------------------------
+# -- other values --------------------------------------------------------------------------------------------
 
 
 class JsonList(d6tflow.tasks.TaskJson):
@@ -237,7 +238,9 @@ class ParquetMulti(d6tflow.tasks.TaskPqPandas):
 
 class ParquetKinds(d6tflow.tasks.TaskPqPandas):
     def run(self):
-        frame = pd.DataFrame({"c": pd.Categorical(["x", "y", "x"]), "i": pd.array([1, None, 3], dtype="Int64")})
+        frame = pd.DataFrame(
+            {"c": pd.Categorical(["x", "y", "x"]), "i": pd.array([1, None, 3], dtype="Int64")}
+        )
         frame["t"] = pd.to_datetime(["2020-01-01"] * 3, utc=True)
         frame["d"] = pd.to_timedelta([1, 2, 3], unit="h")
         self.save(frame.astype({"i": "Int32"}))
@@ -280,7 +283,12 @@ def a_body_may_write_to_the_path_itself():
             FRAME.to_csv(self.output().path, index=False)
 
     d6tflow.run(ByHand())
-    return {"bodies": taken(), "complete": ByHand().complete(), "loaded": ByHand().outputLoad(), "files": files()}
+    return {
+        "bodies": taken(),
+        "complete": ByHand().complete(),
+        "loaded": ByHand().outputLoad(),
+        "files": files(),
+    }
 
 
 if __name__ == "__main__":

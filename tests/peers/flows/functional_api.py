@@ -1,16 +1,16 @@
 """The functional interface: functions become tasks."""
 
-import d6tflow
-from d6tflow.functional import Workflow
 from observe import attempt, files, main, observation, printed, ran, states, taken, taken_any_order
 
+import d6tflow
+from d6tflow.functional import Workflow
 
 
 def named(**parameters):
     """Tell each parameter its name.
 
-    luigi 3.6 and later learn it when a class is created; d6tflow puts these on a class that exists already. How users
-    write it, without this help, is observed at the end.
+    luigi 3.6 and later learn it when a class is created; d6tflow puts these on a class that exists already.
+    How users write it, without this help, is observed at the end.
     """
     for name, parameter in parameters.items():
         if hasattr(parameter, "__set_name__"):
@@ -105,7 +105,10 @@ def with_several_sets_of_parameters():
 @observation
 def preview():
     flow, multiplied, _, _ = make()
-    seen = {"plain": states(flow.preview, multiplied, None), "set": states(flow.preview, multiplied, {"times": 9})}
+    seen = {
+        "plain": states(flow.preview, multiplied, None),
+        "set": states(flow.preview, multiplied, {"times": 9}),
+    }
     flow.run(multiplied, params={"times": 9})
     seen["after"] = states(flow.preview, multiplied, {"times": 9})
     seen["of what ran"] = states(flow.preview, multiplied, None)
@@ -202,7 +205,10 @@ def what_the_decorators_leave():
         return "value"
 
     seen = {"name": direct.__name__, "result of a call": direct("anything"), "called with": called}
-    seen["steps"] = [made.steps["direct"].__name__, issubclass(made.steps["direct"], d6tflow.tasks.TaskPickle)]
+    seen["steps"] = [
+        made.steps["direct"].__name__,
+        issubclass(made.steps["direct"], d6tflow.tasks.TaskPickle),
+    ]
     seen["not a format"] = attempt(made.task, object)
     seen["a format of one's own"] = attempt(made.task, type("Own", (d6tflow.tasks.TaskPickle,), {}))
     return seen

@@ -1,16 +1,17 @@
 """One folder, two programs: what one has built is complete for the other.
 
-Unlike the other scripts this one is run twice in the same folder, by d6tflow and by d6tpipe, in both orders. Each
-observation says what was complete before, which bodies ran, and what is loaded afterwards.
+Unlike the other scripts this one is run twice in the same folder, by d6tflow and by d6tpipe, in both orders.
+Each observation says what was complete before, which bodies ran, and what is loaded afterwards.
 """
 
 import datetime
 import enum
 
-import d6tflow
 import luigi
 import pandas as pd
-from observe import main, observation, ran, taken
+from observe import main, named, observation, ran, taken
+
+import d6tflow
 
 FRAME = pd.DataFrame(
     {
@@ -158,7 +159,7 @@ class Kinds(d6tflow.tasks.TaskPickle):
 
     def run(self):
         ran(self)
-        self.save(str(self))
+        self.save(named(self))
 
 
 class AnyValue(d6tflow.tasks.TaskPickle):
@@ -166,7 +167,7 @@ class AnyValue(d6tflow.tasks.TaskPickle):
 
     def run(self):
         ran(self)
-        self.save(str(self))
+        self.save(named(self))
 
 
 Many = type("Many", (AnyValue,), {f"p{n:02}": d6tflow.IntParameter(default=n) for n in range(25)})
@@ -174,7 +175,7 @@ Many = type("Many", (AnyValue,), {f"p{n:02}": d6tflow.IntParameter(default=n) fo
 
 @observation
 def parameters_of_every_kind():
-    texts = ["it's \"q\"", "a/b\\c", "../up", "Ünï 日本", "x" * 150, "", "a\nb"]
+    texts = ['it\'s "q"', "a/b\\c", "../up", "Ünï 日本", "x" * 150, "", "a\nb"]
     tasks = [AnyValue(value=text) for text in texts]
     tasks += [Kinds(), Kinds(text="é", i=-5, f=1e-07, b=True, words=("q", 1), maybe="m", threads=9)]
     tasks += [Many(value="v"), Many(value="v", p24=0), AnyValue(value=None), AnyValue(value=(1, "a"))]
@@ -183,7 +184,7 @@ def parameters_of_every_kind():
 
 @observation
 def values_that_are_not_canonical():
-    """d6tflow puts what was given into the file name; d6tpipe puts the value in one form and finds the other as well."""
+    """d6tflow puts what was given into the file name; d6tpipe brings it into one form, and finds the other."""
     return hand_over(Kinds(f=5), Kinds(options={"b": 2, "a": 1}), Kinds(i="7"))
 
 
@@ -265,7 +266,11 @@ def functions():
         task.save(sum(task.inputLoad()))
 
     flow.run([second, first_step])
-    return {"complete before": [], "ran": sorted(taken()), "loaded": [flow.outputLoad(second), flow.outputLoad(first_step)]}
+    return {
+        "complete before": [],
+        "ran": sorted(taken()),
+        "loaded": [flow.outputLoad(second), flow.outputLoad(first_step)],
+    }
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 import datetime
 import enum
 
-import d6tflow
 import luigi
-from observe import attempt, files, main, observation, plain, ran, taken
+from observe import attempt, files, main, named, observation, plain, ran, taken
+
+import d6tflow
 
 
 class Color(enum.Enum):
@@ -16,7 +17,7 @@ class Color(enum.Enum):
 class Saves(d6tflow.tasks.TaskPickle):
     def run(self):
         ran(self)
-        self.save(str(self))
+        self.save(named(self))
 
 
 class AnyValue(Saves):
@@ -95,7 +96,7 @@ def facts(task):
     """Return id, text, family and the file of a task."""
     return {
         "id": task.task_id,
-        "text": str(task),
+        "text": named(task),
         "family": task.task_family,
         "parameters": task.to_str_params(),
         "file": task.output().path,
@@ -117,7 +118,7 @@ def texts():
     texts = {
         "plain": "v",
         "spaces": "two words",
-        "quotes": "it's \"quoted\"",
+        "quotes": 'it\'s "quoted"',
         "slashes": "a/b\\c",
         "not ascii": "Ünïcødé 日本",
         "empty": "",
@@ -148,11 +149,16 @@ def any_object_in_a_plain_parameter():
 
 @observation
 def times():
-    return {"default": facts(Times()), "kinds": {name: plain(value) for name, value in times_of(Times()).items()}}
+    return {
+        "default": facts(Times()),
+        "kinds": {name: plain(value) for name, value in times_of(Times()).items()},
+    }
 
 
 def times_of(task):
-    return {name: getattr(task, name) for name in ("day", "month", "year", "hour", "minute", "second", "span")}
+    return {
+        name: getattr(task, name) for name in ("day", "month", "year", "hour", "minute", "second", "span")
+    }
 
 
 @observation
@@ -187,12 +193,21 @@ def insignificant_parameters():
     one, two = Insignificant(threads=1), Insignificant(threads=8)
     d6tflow.run(one)
     d6tflow.run(two)
-    return {"facts": facts(two), "same id": one.task_id == two.task_id, "ran": len(taken()), "complete": two.complete()}
+    return {
+        "facts": facts(two),
+        "same id": one.task_id == two.task_id,
+        "ran": len(taken()),
+        "complete": two.complete(),
+    }
 
 
 @observation
 def twenty_five_parameters():
-    return {"default": facts(Many()), "last changed": facts(Many(p24=99)), "first changed": facts(Many(p00=99))}
+    return {
+        "default": facts(Many()),
+        "last changed": facts(Many(p24=99)),
+        "first changed": facts(Many(p00=99)),
+    }
 
 
 @observation
@@ -229,7 +244,10 @@ def a_whole_number_for_a_float():
 
 @observation
 def nonsense_where_a_number_belongs():
-    return {"int": attempt(lambda: Numbers(i="seven").task_id), "bool": attempt(lambda: Numbers(b="perhaps").task_id)}
+    return {
+        "int": attempt(lambda: Numbers(i="seven").task_id),
+        "bool": attempt(lambda: Numbers(b="perhaps").task_id),
+    }
 
 
 @observation
@@ -246,6 +264,15 @@ def equality():
 
 
 @observation
+def the_text_of_a_task():
+    return {
+        "str": str(AnyValue(value="two words")),
+        "repr": repr(AnyValue(value="it's")),
+        "number": str(Numbers()),
+    }
+
+
+@observation
 def what_a_task_tells():
     task = Numbers(i=3)
     return {
@@ -253,7 +280,7 @@ def what_a_task_tells():
         "get_params": [name for name, _ in Numbers.get_params()],
         "param_kwargs": task.param_kwargs,
         "family": [Numbers.get_task_family(), Numbers.task_family, task.get_task_family()],
-        "from text": str(Numbers.from_str_params({"i": "4", "f": "2.5", "b": "true"})),
+        "from text": named(Numbers.from_str_params({"i": "4", "f": "2.5", "b": "true"})),
         "insignificant": sorted(Insignificant.get_param_names()),
         "all": sorted(Insignificant.get_param_names(include_significant=True)),
     }

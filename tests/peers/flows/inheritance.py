@@ -1,8 +1,15 @@
 """Parameters that travel: requires, inherits, clone, clone_parent(s), clone_parents_dict."""
 
-import d6tflow
 import luigi
-from observe import attempt, flat, main, observation, ran, taken_any_order
+from observe import attempt, flat, main, named, observation, ran, taken_any_order
+
+import d6tflow
+
+# Code that says ``import luigi`` and ``luigi.util.requires`` works because d6tflow imports the submodule.
+LUIGI_UTIL_IS_THERE = hasattr(luigi, "util")
+
+from luigi.util import inherits as luigi_inherits  # noqa: E402
+from luigi.util import requires as luigi_requires  # noqa: E402
 
 
 class A(d6tflow.tasks.TaskPickle):
@@ -95,12 +102,12 @@ class InheritsAndChanges(Collect):
         return {"low": self.clone(A, a=0), "high": self.clone(A, a=self.a + 100), "b": self.clone(B)}
 
 
-@luigi.util.requires(A)
+@luigi_requires(A)
 class LuigiRequires(Collect):
     pass
 
 
-@luigi.util.inherits(A, B)
+@luigi_inherits(A, B)
 class LuigiInherits(Collect):
     def requires(self):
         return [self.clone(A), self.clone(B)]
@@ -116,7 +123,7 @@ def facts(task):
     d6tflow.run(task)
     return {
         "parameters": task.to_str_params(),
-        "requires": [str(each) for each in flat(task.requires())],
+        "requires": [named(each) for each in flat(task.requires())],
         "kind": type(task.requires()).__name__ if not isinstance(task.requires(), luigi.Task) else "task",
         "loaded": task.outputLoad(),
         "ran": taken_any_order(),
@@ -144,7 +151,9 @@ def requires_a_dict():
         "default": facts(RequiresDict()),
         "set": facts(RequiresDict(a=2, b=True, shared="t")),
         "one": facts(RequiresDictOfOne(a=9)),
-        "clone_parents_dict": {name: str(task) for name, task in RequiresDict(a=4).clone_parents_dict().items()},
+        "clone_parents_dict": {
+            name: named(task) for name, task in RequiresDict(a=4).clone_parents_dict().items()
+        },
     }
 
 
@@ -155,14 +164,18 @@ def inherits():
         "list": facts(InheritsList(a=2, b=True)),
         "dict": facts(InheritsDict(a=2, b=True)),
         "changed": facts(InheritsAndChanges(a=2)),
-        "clone_parent takes more": str(InheritsOne(a=2).clone_parent(a=8)),
-        "clone_parents takes more": [str(task) for task in InheritsList().clone_parents(shared="z")],
+        "clone_parent takes more": named(InheritsOne(a=2).clone_parent(a=8)),
+        "clone_parents takes more": [named(task) for task in InheritsList().clone_parents(shared="z")],
     }
 
 
 @observation
 def decorators_of_luigi():
-    return {"requires": facts(LuigiRequires(a=6)), "inherits": facts(LuigiInherits(a=6, b=True))}
+    return {
+        "requires": facts(LuigiRequires(a=6)),
+        "inherits": facts(LuigiInherits(a=6, b=True)),
+        "luigi.util": LUIGI_UTIL_IS_THERE,
+    }
 
 
 @observation
@@ -175,11 +188,11 @@ def clone():
     task = RequiresList(a=2, b=True)
     return {
         "itself": task.clone() == task,
-        "changed": str(task.clone(a=3)),
-        "another class": str(task.clone(A)),
-        "another class, changed": str(task.clone(B, shared="q")),
+        "changed": named(task.clone(a=3)),
+        "another class": named(task.clone(A)),
+        "another class, changed": named(task.clone(B, shared="q")),
         "a class with more parameters": attempt(task.clone, Needs),
-        "what it lacks is given": str(task.clone(Needs, must="m")),
+        "what it lacks is given": named(task.clone(Needs, must="m")),
         "same object": task.clone() is task,
     }
 
@@ -190,7 +203,7 @@ def a_parameter_without_default():
         "missing": attempt(RequiresNeeds),
         "missing upstream": attempt(Needs),
         "given": facts_of_needs(),
-        "positional": [str(A(4)), str(A(4, "p"))],
+        "positional": [named(A(4)), named(A(4, "p"))],
         "too many": attempt(A, 1, "s", 3),
         "twice": attempt(A, 1, a=2),
     }
@@ -204,7 +217,10 @@ def facts_of_needs():
 
 @observation
 def a_misspelt_parameter():
-    return {"constructor": attempt(lambda: str(RequiresList(shraed="t"))), "clone": attempt(lambda: str(A().clone(zz=1)))}
+    return {
+        "constructor": attempt(lambda: named(RequiresList(shraed="t"))),
+        "clone": attempt(lambda: named(A().clone(zz=1))),
+    }
 
 
 @observation

@@ -1,7 +1,8 @@
-"""Loading the inputs: one or several requirements, as list or dictionary, with one or several outputs each."""
+"""Loading the inputs: one or several requirements, as list or dictionary, of one or several outputs."""
+
+from observe import attempt, main, observation, plain, ran, taken
 
 import d6tflow
-from observe import attempt, main, observation, plain, ran, taken
 
 
 class One(d6tflow.tasks.TaskPickle):

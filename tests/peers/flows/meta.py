@@ -1,8 +1,9 @@
 """Metadata beside the outputs: saved by a body, loaded by a consumer and from outside."""
 
-import d6tflow
 import pandas as pd
 from observe import attempt, files, main, observation, taken
+
+import d6tflow
 
 
 class Source(d6tflow.tasks.TaskPqPandas):

@@ -1,8 +1,8 @@
 """What every flow script uses to tell what it saw.
 
-A flow script is written once, against ``import d6tflow``, and run twice: with the real d6tflow and with ours. Each
-function marked ``@observation`` runs in a folder of its own and returns plain facts; ``main`` prints all of them as
-one JSON document. Nothing in a document may depend on the machine, the clock, the hash seed or absolute paths.
+A flow script is written once, against ``import d6tflow``, and run twice: with the real d6tflow and with ours.
+Each function marked ``@observation`` runs in a folder of its own and returns plain facts; ``main`` prints all of
+them as one JSON document. Nothing in it may depend on the machine, the clock, the hash seed or absolute paths.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def observation(function):
 def main():
     """Run every observation (or those named after the folder) in ``<folder>/<name>`` and print the facts."""
     folder, wanted = Path(sys.argv[1]).resolve(), sys.argv[2:]
-    facts, to_pytest = {}, sys.stdout
+    facts, to_pytest = {"which": sys.modules["d6tflow"].__name__}, sys.stdout
     for name, function in OBSERVATIONS.items():
         if wanted and name not in wanted:
             continue
@@ -43,7 +43,7 @@ def main():
         try:
             with contextlib.redirect_stdout(noise):
                 facts[name] = plain(function())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - reported as what was observed
             # An observation that cannot finish is an observation as well; the other ones go on.
             facts[name] = {"crashed": families(error), "message": str(error).splitlines()[:1]}
             traceback.print_exc()
@@ -52,8 +52,7 @@ def main():
 
 
 def _start_from_defaults():
-    import d6tflow
-
+    d6tflow = sys.modules["d6tflow"]
     d6tflow.settings.dir, d6tflow.settings.dirpath = "data", Path("data")
     d6tflow.settings.check_dependencies = True
     d6tflow.settings.save_with_param = True
@@ -61,7 +60,7 @@ def _start_from_defaults():
     d6tflow.settings.execution_summary = True
 
 
-# -- what ran ---------------------------------------------------------------------------------------------------------
+# -- what ran ------------------------------------------------------------------------------------------------
 
 
 def ran(task):
@@ -69,9 +68,15 @@ def ran(task):
     RAN.append(task)
 
 
+def named(task):
+    """Return family and significant parameters of a task as text, put together here and the same for both."""
+    values = task.to_str_params(only_significant=True)
+    return f"{task.task_family}({', '.join(f'{name}={text}' for name, text in values.items())})"
+
+
 def taken():
     """Return the tasks whose bodies ran since the last call, as text, in order."""
-    names = [str(task) for task in RAN]
+    names = [named(task) for task in RAN]
     RAN.clear()
     return names
 
@@ -79,11 +84,13 @@ def taken():
 def taken_any_order():
     """Return what ran, sorted, and whether every task came after the tasks it requires.
 
-    luigi starts siblings in the order of a set of strings, which changes with the hash seed; no program can rely on it.
+    luigi starts siblings in the order of a set of strings, which changes with the hash seed: nobody relies on it.
     """
-    position = {str(task): n for n, task in enumerate(RAN)}
+    position = {named(task): n for n, task in enumerate(RAN)}
     ordered = all(
-        position.get(str(needed), -1) < position[str(task)] for task in RAN for needed in flat(task.requires())
+        position.get(named(needed), -1) < position[named(task)]
+        for task in RAN
+        for needed in flat(task.requires())
     )
     return {"bodies": sorted(taken()), "requirements first": ordered}
 
@@ -96,12 +103,12 @@ def flat(structure):
     return [leaf for item in structure for leaf in flat(item)]
 
 
-# -- facts as plain values --------------------------------------------------------------------------------------------
+# -- facts as plain values -----------------------------------------------------------------------------------
 
 
 def plain(value):
     """Return a JSON view of a value that is equal for equal values and shows their types."""
-    if value is None or isinstance(value, bool | int) and type(value) in (bool, int) or type(value) is str:
+    if value is None or (isinstance(value, bool | int) and type(value) in (bool, int)) or type(value) is str:
         return value
     if isinstance(value, float):
         return f"{value:.9g}"
@@ -128,7 +135,7 @@ def plain(value):
             "rows": [[plain(cell) for cell in row] for row in value.values.tolist()],
         }
     if hasattr(value, "to_str_params"):
-        return {"task": str(value)}
+        return {"task": named(value)}
     known = type(value).__module__.partition(".")[0] in ("datetime", "decimal", "numpy", "pandas")
     if known or isinstance(value, int | str | bytes):
         return {kind: str(value)}
@@ -150,7 +157,7 @@ def attempt(function, *args, **kwargs):
     """Return what the call returns, or which exception it raises."""
     try:
         return function(*args, **kwargs)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - which exception it is, is the observation
         return Raised(error)
 
 
@@ -174,7 +181,7 @@ def folders():
     return sorted(path.as_posix() for path in found)
 
 
-# -- what is printed and asked ----------------------------------------------------------------------------------------
+# -- what is printed and asked -------------------------------------------------------------------------------
 
 
 def printed(function, *args, **kwargs):
@@ -216,4 +223,3 @@ def answering(answer):
         yield questions
     finally:
         builtins.input = ask
-

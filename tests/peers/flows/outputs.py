@@ -1,8 +1,9 @@
 """Several outputs of one task, and every way to load them."""
 
-import d6tflow
 import pandas as pd
 from observe import attempt, files, main, observation, plain, ran, taken
+
+import d6tflow
 
 
 class Split(d6tflow.tasks.TaskPqPandas):
@@ -168,7 +169,10 @@ def one_of_two_outputs_is_lost():
     d6tflow.run(Numbers())
     taken()
     Numbers().output()["a"].invalidate()
-    seen = {"complete": Numbers().complete(), "exists": {k: t.exists() for k, t in Numbers().output().items()}}
+    seen = {
+        "complete": Numbers().complete(),
+        "exists": {k: t.exists() for k, t in Numbers().output().items()},
+    }
     seen["load"] = attempt(Numbers().outputLoad)
     d6tflow.run(Numbers())
     seen["bodies"] = taken()
@@ -195,7 +199,13 @@ def a_target_by_itself():
     seen["memory after"] = [memory.exists(), attempt(memory.load)]
     seen["kinds"] = {
         name: plain(getattr(d6tflow.targets, name)("k/f.x").path)
-        for name in ("JsonTarget", "PqPandasTarget", "ExcelPandasTarget", "CSVGZPandasTarget", "PdCacheTarget")
+        for name in (
+            "JsonTarget",
+            "PqPandasTarget",
+            "ExcelPandasTarget",
+            "CSVGZPandasTarget",
+            "PdCacheTarget",
+        )
     }
     seen["files"] = files("some")
     return seen

@@ -2,9 +2,22 @@
 
 from pathlib import Path
 
-import d6tflow
 import pandas as pd
-from observe import attempt, files, folders, main, observation, plain, ran, states, taken, taken_any_order
+from observe import (
+    attempt,
+    files,
+    folders,
+    main,
+    named,
+    observation,
+    plain,
+    ran,
+    states,
+    taken,
+    taken_any_order,
+)
+
+import d6tflow
 
 
 class Simple(d6tflow.tasks.TaskPickle):
@@ -63,7 +76,10 @@ class Together(Simple):
 
 @observation
 def class_attributes_choose_the_file():
-    tasks = [cls(n=2) for cls in (Simple, OtherDir, DeepDir, OtherExt, NoParameters, ClassPath, ClassPathObject, Together)]
+    tasks = [
+        cls(n=2)
+        for cls in (Simple, OtherDir, DeepDir, OtherExt, NoParameters, ClassPath, ClassPathObject, Together)
+    ]
     tasks += [DoubleExt(), NoParametersTwo()]
     d6tflow.run(tasks)
     seen = {"files": files(".")}
@@ -85,7 +101,12 @@ def an_instance_may_set_its_ending():
 def the_constructor_takes_a_path():
     task = Simple(n=4, path="given")
     d6tflow.run(task)
-    return {"files": files("given"), "default": files(), "path": plain(task.path), "loaded": task.outputLoad()}
+    return {
+        "files": files("given"),
+        "default": files(),
+        "path": plain(task.path),
+        "loaded": task.outputLoad(),
+    }
 
 
 @observation
@@ -115,7 +136,11 @@ def set_dir():
     seen["folders then"] = folders()
     d6tflow.run(Simple(n=6))
     seen["files"] = files("new")
-    seen["settings"] = [plain(Path(d6tflow.settings.dir)), plain(d6tflow.settings.dirpath), d6tflow.settings.isinit]
+    seen["settings"] = [
+        plain(Path(d6tflow.settings.dir)),
+        plain(d6tflow.settings.dirpath),
+        d6tflow.settings.isinit,
+    ]
     seen["complete"] = Simple(n=6).complete()
     d6tflow.set_dir(Path("third"))
     seen["complete elsewhere"] = Simple(n=6).complete()
@@ -146,7 +171,11 @@ def task_group_goes_where():
 def without_parameters_in_file_names():
     d6tflow.settings.save_with_param = False
     d6tflow.run(Simple(n=8))
-    return {"files": files(), "complete for other values": Simple(n=9).complete(), "loaded": Simple(n=9).outputLoad()}
+    return {
+        "files": files(),
+        "complete for other values": Simple(n=9).complete(),
+        "loaded": Simple(n=9).outputLoad(),
+    }
 
 
 class Wide(d6tflow.tasks.TaskPickle):
@@ -167,7 +196,7 @@ def a_file_name_that_would_be_too_long():
     return seen
 
 
-# -- external tasks ---------------------------------------------------------------------------------------------------
+# -- external tasks ------------------------------------------------------------------------------------------
 
 
 class Delivered(d6tflow.tasks.TaskCSVPandas):
@@ -224,11 +253,11 @@ def an_external_task_does_not_look_upstream():
     return {
         "complete": ExternalMiddle().complete(),
         "states": states(d6tflow.preview, ExternalMiddle()),
-        "upstream": [str(task) for task in d6tflow.taskflow_upstream(ExternalMiddle())],
+        "upstream": [named(task) for task in d6tflow.taskflow_upstream(ExternalMiddle())],
     }
 
 
-# -- settings ---------------------------------------------------------------------------------------------------------
+# -- settings ------------------------------------------------------------------------------------------------
 
 
 class Up(Simple):
@@ -285,7 +314,15 @@ def the_folder_exists_when_the_body_runs():
 
 @observation
 def defaults_of_the_settings():
-    names = ("cached", "save_with_param", "check_dependencies", "check_crc", "log_level", "execution_summary", "uri")
+    names = (
+        "cached",
+        "save_with_param",
+        "check_dependencies",
+        "check_crc",
+        "log_level",
+        "execution_summary",
+        "uri",
+    )
     names += ("cloud_fs_prefix", "cloud_fs_enabled", "isinitpipe")
     seen = {name: getattr(d6tflow.settings, name) for name in names}
     seen["dir"] = [d6tflow.settings.dir, d6tflow.settings.dirpath, d6tflow.settings.db]

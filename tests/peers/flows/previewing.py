@@ -1,7 +1,8 @@
 """The text of preview: header, branches, parameters, states; and its options."""
 
-import d6tflow
 from observe import main, observation, printed, tree
+
+import d6tflow
 
 
 class A(d6tflow.tasks.TaskPickle):

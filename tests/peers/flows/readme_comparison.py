@@ -1,12 +1,13 @@
 """The flow d6tflow is known for: get data, preprocess it or not, train models, compare their scores."""
 
-import d6tflow
 import pandas as pd
 import sklearn.datasets
 from observe import attempt, files, main, observation, ran, states, taken, taken_any_order
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import scale
+
+import d6tflow
 
 
 class GetData(d6tflow.tasks.TaskPqPandas):

@@ -1,12 +1,12 @@
 """What run() does: order, results, failures, forcing, and the questions about a graph."""
 
-import d6tflow
 import luigi
 from observe import (
     answering,
     attempt,
     files,
     main,
+    named,
     observation,
     printed,
     ran,
@@ -15,11 +15,13 @@ from observe import (
     taken_any_order,
 )
 
+import d6tflow
+
 
 class Body(d6tflow.tasks.TaskPickle):
     def run(self):
         ran(self)
-        self.save(str(self))
+        self.save(named(self))
 
 
 class Source(Body):
@@ -65,12 +67,16 @@ EVERY = (Source(), Source(n=2), Left(), Right(), Bottom())
 
 
 def complete():
-    return {str(task): task.complete(cascade=False) for task in EVERY}
+    return {named(task): task.complete(cascade=False) for task in EVERY}
 
 
 @observation
 def a_diamond():
-    seen = {"result": bool(d6tflow.run(Bottom())), "ran": taken_any_order(), "states": states(d6tflow.preview, Bottom())}
+    seen = {
+        "result": bool(d6tflow.run(Bottom())),
+        "ran": taken_any_order(),
+        "states": states(d6tflow.preview, Bottom()),
+    }
     seen["complete"] = complete()
     d6tflow.run(Bottom())
     seen["second run"] = taken()
@@ -101,7 +107,7 @@ def only_what_is_missing():
     return seen
 
 
-# -- results ----------------------------------------------------------------------------------------------------------
+# -- results -------------------------------------------------------------------------------------------------
 
 
 @observation
@@ -179,7 +185,7 @@ def priority_goes_first():
             return [Low(), Middle(), High()]
 
     d6tflow.run(Needs())
-    # Where the other two come is luigi's secret: a requirement inherits the priority of who needs it, then chance decides.
+    # Where the other two come is luigi's secret: each inherits the priority of who needs it, then chance decides.
     first, *others = taken()
     return {"first": first, "others": sorted(others)}
 
@@ -193,7 +199,7 @@ def run_by_hand():
     return seen
 
 
-# -- force ------------------------------------------------------------------------------------------------------------
+# -- force ---------------------------------------------------------------------------------------------------
 
 
 @observation
@@ -297,15 +303,18 @@ def a_forced_run_that_fails():
     return seen
 
 
-# -- the graph --------------------------------------------------------------------------------------------------------
+# -- the graph -----------------------------------------------------------------------------------------------
 
 
 @observation
 def taskflow_upstream():
     def names(tasks):
-        return [str(task) for task in tasks]
+        return [named(task) for task in tasks]
 
-    seen = {"all": names(d6tflow.taskflow_upstream(Bottom())), "of a source": names(d6tflow.taskflow_upstream(Source()))}
+    seen = {
+        "all": names(d6tflow.taskflow_upstream(Bottom())),
+        "of a source": names(d6tflow.taskflow_upstream(Source())),
+    }
     seen["complete before"] = names(d6tflow.taskflow_upstream(Bottom(), only_complete=True))
     d6tflow.run(Left())
     seen["complete"] = names(d6tflow.taskflow_upstream(Bottom(), only_complete=True))
@@ -315,7 +324,7 @@ def taskflow_upstream():
 @observation
 def taskflow_downstream():
     def names(tasks):
-        return sorted(str(task) for task in tasks)
+        return sorted(named(task) for task in tasks)
 
     seen = {
         "of a source": names(d6tflow.taskflow_downstream(Source(), Bottom())),
@@ -380,7 +389,7 @@ def reset_asks_unless_told_not_to():
     return seen
 
 
-# -- tasks that write nothing or are not what they should be ----------------------------------------------------------
+# -- tasks that write nothing or are not what they should be -------------------------------------------------
 
 
 class NeverSaves(d6tflow.tasks.TaskPickle):
@@ -390,7 +399,11 @@ class NeverSaves(d6tflow.tasks.TaskPickle):
 
 @observation
 def a_check_that_saves_nothing():
-    seen = {"run": attempt(lambda: bool(d6tflow.run(NeverSaves()))), "ran": taken(), "complete": NeverSaves().complete()}
+    seen = {
+        "run": attempt(lambda: bool(d6tflow.run(NeverSaves()))),
+        "ran": taken(),
+        "complete": NeverSaves().complete(),
+    }
     seen["again"] = [attempt(lambda: bool(d6tflow.run(NeverSaves()))), taken()]
     return seen
 

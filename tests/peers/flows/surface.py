@@ -3,8 +3,9 @@
 import importlib
 import inspect
 
-import d6tflow
 from observe import main, observation
+
+import d6tflow
 
 
 def parameters(thing):
@@ -17,7 +18,7 @@ def parameters(thing):
 
 
 def ours(thing):
-    """Say whether a function or class belongs to the package, or is one of the parameter classes it hands on."""
+    """Say whether a function or class is the package's own, or one of the parameter classes it hands on."""
     module = getattr(thing, "__module__", None) or ""
     return module.partition(".")[0] in ("d6tflow", "d6tpipe") or module == "luigi.parameter"
 
@@ -46,15 +47,20 @@ def names_of(module):
 
 
 def methods_of(holder):
-    seen = {}
-    for name, method in public(holder, ours).items():
-        seen[name] = parameters(method)
-    return seen
+    # Whoever defines them: what d6tflow overrides, we may leave to luigi.
+    return {name: parameters(method) for name, method in public(holder, inspect.isfunction).items()}
 
 
 @observation
 def functions_and_classes():
-    modules = ["d6tflow", "d6tflow.tasks", "d6tflow.tasks.h5", "d6tflow.targets", "d6tflow.targets.h5", "d6tflow.utils"]
+    modules = [
+        "d6tflow",
+        "d6tflow.tasks",
+        "d6tflow.tasks.h5",
+        "d6tflow.targets",
+        "d6tflow.targets.h5",
+        "d6tflow.utils",
+    ]
     modules += ["d6tflow.functional", "d6tflow.pipes", "d6tflow.settings"]
     return {module: names_of(module) for module in modules}
 
@@ -84,10 +90,21 @@ def values():
     import d6tflow.settings
 
     return {
-        "settings": [name for name in sorted(vars(d6tflow.settings)) if name.islower() and name[0] != "_"],
-        "cache": sorted(name for name in ("data", "api", "pipe_default_name", "pipes") if hasattr(d6tflow.cache, name)),
+        "settings": {
+            name: None
+            for name in dir(d6tflow.settings)
+            if name.islower() and name[0] != "_" and name != "luigi"
+        },
+        "cache": {
+            name: None
+            for name in ("data", "api", "pipe_default_name", "pipes")
+            if hasattr(d6tflow.cache, name)
+        },
         "formats": {
-            name: [getattr(d6tflow.tasks, name).target_class.__name__, getattr(d6tflow.tasks, name).target_ext]
+            name: [
+                getattr(d6tflow.tasks, name).target_class.__name__,
+                getattr(d6tflow.tasks, name).target_ext,
+            ]
             for name in dir(d6tflow.tasks)
             if name.startswith("Task") and hasattr(getattr(d6tflow.tasks, name), "target_class")
         },

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
-import d6tflow
 import luigi
 import pandas as pd
 from observe import attempt, files, main, observation, plain, ran, states, taken, taken_any_order
+
+import d6tflow
 
 
 class RawText(luigi.Task):
@@ -108,7 +109,7 @@ def built_by_luigi():
     return seen
 
 
-# -- events and hooks -------------------------------------------------------------------------------------------------
+# -- events and hooks ----------------------------------------------------------------------------------------
 
 HEARD = []
 
@@ -171,7 +172,7 @@ def a_task_with_its_own_complete():
     return {"ran": taken()}
 
 
-# -- targets and formats of one's own ---------------------------------------------------------------------------------
+# -- targets and formats of one's own ------------------------------------------------------------------------
 
 
 class UpperTarget(d6tflow.targets.DataTarget):
@@ -230,7 +231,12 @@ class Lines(d6tflow.tasks.TaskData):
 @observation
 def a_target_of_ones_own():
     d6tflow.run(Louder())
-    seen = {"ran": taken(), "files": files(), "loaded": Louder().outputLoad(), "pair": Shout().outputLoad(as_dict=True)}
+    seen = {
+        "ran": taken(),
+        "files": files(),
+        "loaded": Louder().outputLoad(),
+        "pair": Shout().outputLoad(as_dict=True),
+    }
     seen["text"] = Path(Louder().output().path).read_text()
     d6tflow.run(Lines())
     seen["lines"] = Lines().outputLoad()

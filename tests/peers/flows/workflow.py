@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import d6tflow
 from observe import (
     answering,
     attempt,
     files,
     main,
+    named,
     observation,
     plain,
     printed,
@@ -17,6 +17,8 @@ from observe import (
     taken_any_order,
     tree,
 )
+
+import d6tflow
 
 
 class Get(d6tflow.tasks.TaskPickle):
@@ -35,7 +37,9 @@ class Clean(d6tflow.tasks.TaskPickle):
     def run(self):
         ran(self)
         numbers = self.inputLoad()
-        self.save({"good": [n for n in numbers if n <= self.limit], "bad": [n for n in numbers if n > self.limit]})
+        self.save(
+            {"good": [n for n in numbers if n <= self.limit], "bad": [n for n in numbers if n > self.limit]}
+        )
         self.saveMeta({"limit": self.limit})
 
 
@@ -63,8 +67,8 @@ PARAMS = {"rows": 5, "limit": 2, "model": "gbm"}
 def parameters_reach_every_task():
     flow = d6tflow.Workflow(Train, PARAMS)
     seen = {"tree": tree(flow.preview)[:1], "states": states(flow.preview)}
-    seen["task"] = str(flow.get_task())
-    seen["other task"] = [str(flow.get_task(Clean)), str(flow.get_task(Unrelated))]
+    seen["task"] = named(flow.get_task())
+    seen["other task"] = [named(flow.get_task(Clean)), named(flow.get_task(Unrelated))]
     seen["complete before"] = flow.complete()
     seen["run"] = bool(flow.run())
     seen["ran"] = taken_any_order()
@@ -159,7 +163,9 @@ def reset_upstream():
     flow.run()
     taken()
     seen = {"result": flow.reset_upstream(Clean)}
-    seen["complete without cascade"] = [flow.get_task(task).complete(cascade=False) for task in (Get, Clean, Train)]
+    seen["complete without cascade"] = [
+        flow.get_task(task).complete(cascade=False) for task in (Get, Clean, Train)
+    ]
     flow.run()
     seen["ran"] = taken()
     with answering("n") as questions:
@@ -174,7 +180,9 @@ def reset_downstream():
     flow.run()
     taken()
     seen = {"result": flow.reset_downstream(Clean, Train)}
-    seen["complete without cascade"] = [flow.get_task(task).complete(cascade=False) for task in (Get, Clean, Train)]
+    seen["complete without cascade"] = [
+        flow.get_task(task).complete(cascade=False) for task in (Get, Clean, Train)
+    ]
     flow.run()
     seen["ran"] = taken()
     seen["to the default"] = flow.reset_downstream(Get)

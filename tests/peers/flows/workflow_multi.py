@@ -1,7 +1,8 @@
 """WorkflowMulti: several flows of one task, by name, by number, or as a product of lists."""
 
+from observe import attempt, files, main, named, observation, ran, states, taken, taken_any_order
+
 import d6tflow
-from observe import attempt, files, main, observation, ran, states, taken, taken_any_order
 
 
 class Get(d6tflow.tasks.TaskPickle):
@@ -47,9 +48,9 @@ def named_flows():
     seen["meta of one"] = flow.outputLoadMeta(flow="first")
     seen["path"] = flow.outputPath()
     seen["path of one"] = flow.outputPath(task=Get, flow="second")
-    seen["task"] = {name: str(task) for name, task in flow.get_task().items()}
-    seen["task of one"] = str(flow.get_task(flow="second"))
-    seen["other task"] = {name: str(task) for name, task in flow.get_task(Get).items()}
+    seen["task"] = {name: named(task) for name, task in flow.get_task().items()}
+    seen["task of one"] = named(flow.get_task(flow="second"))
+    seen["other task"] = {name: named(task) for name, task in flow.get_task(Get).items()}
     one = flow.get_flow("second")
     seen["flow"] = [type(one).__name__, one.outputLoad(keys="name"), one.complete()]
     flow.run()
@@ -65,14 +66,14 @@ def a_list_of_flows():
     seen["ran"] = taken_any_order()
     seen["load"] = flow.outputLoad(keys="name")
     seen["one"] = flow.outputLoad(flow=1)
-    seen["tasks"] = {repr(name): str(task) for name, task in flow.get_task().items()}
+    seen["tasks"] = {repr(name): named(task) for name, task in flow.get_task().items()}
     return seen
 
 
 @observation
 def a_product_of_lists():
     flow = d6tflow.WorkflowMulti(Train, {"model": ["ols", "gbm"], "fast": [False, True]})
-    seen = {"params": flow.params, "tasks": {name: str(task) for name, task in flow.get_task().items()}}
+    seen = {"params": flow.params, "tasks": {name: named(task) for name, task in flow.get_task().items()}}
     seen["results"] = sorted(flow.run())
     seen["ran"] = taken_any_order()
     seen["load"] = flow.outputLoad(keys="name")
@@ -82,7 +83,7 @@ def a_product_of_lists():
 @observation
 def a_product_of_three():
     flow = d6tflow.WorkflowMulti(Train, {"rows": [1, 2], "model": ["x"], "fast": [True, False]})
-    return {"params": flow.params, "tasks": {name: str(task) for name, task in flow.get_task().items()}}
+    return {"params": flow.params, "tasks": {name: named(task) for name, task in flow.get_task().items()}}
 
 
 @observation
