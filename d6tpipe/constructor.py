@@ -131,6 +131,8 @@ class Blueprint:
     def admit(self, name: str, value: Any) -> tuple[Any, Hashable]:
         """Return the canonical form of a given value, and what stands for it in the key (None: unhashable)."""
         parameter = self.by_name[name]
+        if value is None and parameter._default is None:  # declared so: None is one of its values
+            return None, type(None)
         try:
             proper = canonical(parameter, value)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
@@ -466,10 +468,10 @@ def _compile_id(plan: Blueprint) -> Callable[[Mapping[str, Any]], str]:
         template = emit_text(parameter)
         value = f"values[{name!r}]"
         names[f"__p{number}"] = parameter
-        if fast_type(parameter) is object:
+        if fast_type(parameter) is object and parameter._default is not None:
             lines.append(f"v = {value}")
             lines.append(f"t{number} = v if v.__class__ is str else __text(__p{number}, v)")
-        elif template is None:
+        elif template is None or parameter._default is None:
             lines.append(f"t{number} = __text(__p{number}, {value})")
         else:
             lines.append(f"v = {value}")

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 from uuid import UUID
 
@@ -94,9 +94,7 @@ class _Source:
 
     def reference(self, thing: Any) -> str:
         """Return the expression for a class or function that can be imported."""
-        module, name = thing.__module__, thing.__qualname__
-        if module == "builtins":
-            return str(name)
+        module, name = str(thing.__module__), thing.__qualname__
         if module in ("__main__", "__mp_main__"):
             raise _NoLiteral(f"{name} is defined in the script or notebook itself; move it to a module")
         if "<" in name:
@@ -106,6 +104,8 @@ class _Source:
             found = getattr(found, part, None)
         if found is not thing:
             raise _NoLiteral(f"{module}.{name} does not lead back to it")
+        if module == "builtins":
+            return str(name)
         top, _, rest = module.partition(".")
         if top == _OURS:
             if rest == "parameters":  # d6tflow has these at the top
@@ -159,7 +159,7 @@ class _Source:
             return "{" + ", ".join(f"{self.literal(k)}: {self.literal(v)}" for k, v in value.items()) + "}"
         if kind.__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", None) == 0:
             return self.literal(value.item())
-        if isinstance(value, (type, FunctionType)):
+        if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
             return self.reference(value)
         raise _NoLiteral(f"a {kind.__module__}.{kind.__qualname__} cannot be written as Python source")
 

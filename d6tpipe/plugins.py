@@ -45,6 +45,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     # Front doors of tasks to the flow above them: task.complete(), task.outputLoad(run=True) ...
     "services": {
+        "get_pipe": "d6tpipe.pipes:get_pipe",
         "requirements_complete": "d6tpipe.taskview:requirements_complete",
         "run": "d6tpipe.flow:run",
         "taskflow_upstream": "d6tpipe.flow:taskflow_upstream",

@@ -144,8 +144,13 @@ class TaskView:
                 ) from error
         kinds = self._kinds
         for need in tasks:
-            if need.__class__ not in kinds and not isinstance(need, luigi.Task):
-                raise _no_task(task, need)
+            if need.__class__ not in kinds:
+                if not isinstance(need, luigi.Task):
+                    raise _no_task(task, need)
+                if _newest(need.__class__) is not need.__class__:  # the body must load from the new ones, too
+                    node.requires = _renewed(node.requires)
+                    tasks = flatten(node.requires)
+                    break
         if len(tasks) > 1:
             self.ask_in_bulk(tasks)
         return tasks
@@ -381,6 +386,18 @@ def _remake(task: Any, cls: Any) -> Any:
     path = getattr(task, "_own_path", None)
     with bound(getattr(task, "_binding", None)):
         return cls(**values) if path is None else cls(**values, path=path)
+
+
+def _renewed(structure: Any) -> Any:
+    """Return what ``requires`` returned with each task of the newest definition of its class."""
+    if isinstance(structure, luigi.Task):
+        newest = _newest(type(structure))
+        return structure if newest is type(structure) else _remake(structure, newest)
+    if isinstance(structure, Mapping):
+        return {name: _renewed(member) for name, member in structure.items()}
+    if isinstance(structure, Iterable):
+        return [_renewed(member) for member in structure]
+    return structure
 
 
 def _where(cls: type) -> str:

@@ -20,12 +20,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from d6tpipe.errors import DeclarationError, StorageError
-from d6tpipe.interfaces import Files, Format
+from d6tpipe.interfaces import Event, Failure, Files, Format, Outcome, State
 from d6tpipe.storage.files import temporary_name, temporary_owner
 
 __all__ = [
@@ -35,6 +36,10 @@ __all__ = [
     "FaultyFiles",
     "FormatCase",
     "MemoryFiles",
+    "Recorder",
+    "ScriptedBodies",
+    "ScriptedExecutor",
+    "ScriptedView",
 ]
 
 
@@ -518,3 +523,198 @@ FORMAT_CHECKS: Sequence[Callable[[Format, FormatCase, str], None]] = (
     the_name_and_suffix_are_short_text,
 )
 """Every ``Format`` passes these: ``check(format, case, empty folder)``."""
+
+
+# -- fakes for whole builds --------------------------------------------------------------------------------
+
+
+class ScriptedView:
+    """The ``TaskView`` protocol on names: a graph written down as a dict, without a task or a disk.
+
+    Parameters
+    ----------
+    needs : mapping of name to names
+        What each needs; a name that is not a key needs nothing. An exception in place of the names is raised
+        when that task is asked.
+    present : iterable of names
+        Whose outputs exist.
+    priority : mapping of name to number, optional
+    disabled, external : iterable of names
+        What must not, and what cannot be built.
+    cascade : bool
+        Whether a task is complete only when all it needs is.
+
+    Attributes
+    ----------
+    asked, looked : collections.Counter
+        How often each task was asked what it needs, and looked at for its outputs.
+    """
+
+    def __init__(
+        self,
+        needs: Mapping[Any, Any],
+        present: Iterable[Any] = (),
+        priority: Mapping[Any, float] | None = None,
+        disabled: Iterable[Any] = (),
+        external: Iterable[Any] = (),
+        cascade: bool = True,
+    ) -> None:
+        self.graph = needs
+        self.outputs = set(present)
+        self.priorities = dict(priority or {})
+        self.off, self.elsewhere = set(disabled), set(external)
+        self.cascade = cascade
+        self.asked: Counter[Any] = Counter()
+        self.looked: Counter[Any] = Counter()
+
+    def identify(self, task: Any) -> tuple[Any, Hashable]:
+        return task, task
+
+    def needs(self, node: Any) -> Sequence[Any]:
+        self.asked[node.task] += 1
+        found = self.graph.get(node.task, ())
+        if isinstance(found, BaseException):
+            raise found
+        return tuple(found)
+
+    def present(self, nodes: Sequence[Any]) -> None:
+        for node in nodes:
+            self.looked[node.task] += 1
+            node.present = node.task in self.outputs
+
+    def cascades(self, node: Any) -> bool:
+        return self.cascade
+
+    def runnable(self, node: Any) -> bool:
+        return node.task not in self.elsewhere
+
+    def enabled(self, node: Any) -> bool:
+        return node.task not in self.off
+
+    def priority(self, node: Any) -> float:
+        return self.priorities.get(node.task, 0)
+
+
+class ScriptedBodies:
+    """Bodies to go with a `ScriptedView`: give it to the engine as ``work``.
+
+    Parameters
+    ----------
+    bodies : mapping of name to body, optional
+        A body is an exception, which the task fails with (a KeyboardInterrupt is raised); a `State` it ends in;
+        or a generator function without arguments that yields lists of names, which it then waits for. Any
+        other task is built.
+
+    Attributes
+    ----------
+    ran : list of names
+        In the order the bodies were started; a resumed body is not started again.
+    used : dict of name to bool
+        Whether the engine said that something waits for the output.
+    closed : list of names
+        Bodies that were given up while they waited.
+    """
+
+    def __init__(self, bodies: Mapping[Any, Any] | None = None) -> None:
+        self.bodies = dict(bodies or {})
+        self.ran: list[Any] = []
+        self.used: dict[Any, bool] = {}
+        self.closed: list[Any] = []
+
+    def __call__(self, node: Any, used: bool) -> Outcome:
+        self.ran.append(node.task)
+        self.used[node.task] = used
+        body = self.bodies.get(node.task, State.BUILT)
+        if isinstance(body, KeyboardInterrupt):
+            raise body
+        if isinstance(body, BaseException):
+            return Outcome(State.FAILED, 1.0, Failure(node.task, body, "", 1.0))
+        if isinstance(body, State):
+            return Outcome(body, 1.0)
+        return _ScriptedSuspension(self, node.task, body()).resume()
+
+
+class _ScriptedSuspension:
+    def __init__(self, bodies: ScriptedBodies, task: Any, generator: Generator[Any, Any, Any]) -> None:
+        self.bodies, self.task, self.generator = bodies, task, generator
+        self.requirements: Sequence[Any] = ()
+
+    def resume(self) -> Outcome:
+        try:
+            self.requirements = next(self.generator)
+        except StopIteration:
+            return Outcome(State.BUILT, 1.0)
+        except Exception as error:
+            return Outcome(State.FAILED, 1.0, Failure(self.task, error, "", 1.0))
+        return Outcome(State.RUNNING, 1.0, suspension=self)
+
+    def close(self) -> None:
+        self.bodies.closed.append(self.task)
+        self.generator.close()
+
+
+class ScriptedExecutor:
+    """The ``Executor`` protocol: work ends in the order that the test says.
+
+    Parameters
+    ----------
+    order : iterable
+        The task or node key that ends next; an exception instance is raised there instead. After the last entry, work
+        ends in the order it was submitted.
+    capacity : int
+        How much is taken at once.
+
+    Attributes
+    ----------
+    log : list of (str, task)
+        "submit" and "done", as they happen.
+    """
+
+    def __init__(self, order: Iterable[Any] = (), capacity: int = 1) -> None:
+        self.capacity = capacity
+        self.log: list[tuple[str, Any]] = []
+        self.closed = False
+        self._order = list(order)
+        self._taken: dict[Any, tuple[Any, Callable[[], Outcome]]] = {}
+
+    def submit(self, node: Any, work: Callable[[], Outcome]) -> None:
+        self.log.append(("submit", node.task))
+        self._taken[node.key] = node, work
+
+    def wait(self) -> Iterable[tuple[Any, Outcome]]:
+        key = next(iter(self._taken))
+        if self._order:
+            wanted = self._order.pop(0)
+            if isinstance(wanted, BaseException):
+                raise wanted
+            found = [k for k, (node, _) in self._taken.items() if wanted in (k, node.task)]
+            running = [node.task for node, _ in self._taken.values()]
+            assert found, f"{wanted!r} was to end next, but only {running} are under way"
+            key = found[0]
+        node, work = self._taken.pop(key)
+        outcome = work()
+        self.log.append(("done", node.task))
+        return [(node, outcome)]
+
+    def close(self) -> None:
+        self.closed = True
+        self._taken.clear()
+
+
+class Recorder:
+    """A reporter, or a callback of ``run``, that keeps what it is told.
+
+    Attributes
+    ----------
+    events : list of interfaces.Event
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+
+    def of(self, kind: str) -> list[Any]:
+        """Return the tasks of all events of one kind ("started", "completed", "failed", "skipped")."""
+        return [event.task for event in self.events if event.kind == kind]

@@ -213,7 +213,8 @@ class DataTarget(luigi.LocalTarget):
             )
         # Before, not on demand as formats do: a missing folder makes these methods fail in any way they like.
         _files().ensure_folder(os.path.dirname(self._text) or ".")
-        return self.store(lambda temporary: writer(pathlib.Path(temporary), **options))
+        self.store(lambda temporary: writer(pathlib.Path(temporary), **options))
+        return self.path
 
     def open(self, mode: str = "r") -> Any:
         """Open the file as luigi does: text, and for ``"w"`` under a temporary name until closed."""
@@ -229,11 +230,10 @@ class DataTarget(luigi.LocalTarget):
         # luigi does string arithmetic on `path`, which is a Path here.
         return luigi.LocalTarget(str(self.path), format=self.format)
 
-    def store(self, fill: Callable[[str], None]) -> pathlib.Path:
-        """Call ``fill(temporary path)``, then give the file its name; return the path."""
+    def store(self, fill: Callable[[str], None]) -> None:
+        """Call ``fill(temporary path)``, then give the file its name."""
         _files().write(self._text, fill)
         _forget(self._text)
-        return self.path
 
     def _load(self, read: Callable[..., Any], where: Any, cached: bool, options: dict[str, Any]) -> Any:
         slot = stamp = None
@@ -347,7 +347,8 @@ class FormatTarget(DataTarget):
             The format is unknown or its library is not installed.
         """
         writer = plugins.load("formats", self.format_name)
-        return self.store(lambda temporary: writer.save(value, temporary, **options))
+        self.store(lambda temporary: writer.save(value, temporary, **options))
+        return self.path
 
 
 class CSVPandasTarget(FormatTarget):

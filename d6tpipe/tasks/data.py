@@ -12,7 +12,7 @@ from typing import Any
 import luigi
 from luigi.task import flatten
 
-from d6tpipe import plugins, settings
+from d6tpipe import cache, plugins, settings
 from d6tpipe.binding import FRAME
 from d6tpipe.errors import DeclarationError, NotBuiltError, OutputKeyError, StorageError
 from d6tpipe.identity import nearest
@@ -144,7 +144,7 @@ class TaskData(Task):
         place, names = locate(self)
         frame = FRAME.get()
         if shape.single:
-            target_at(shape.kinds[0][0], f"{place}{os.sep}{names[0]}").save(data, **kwargs)
+            _save_together([(target_at(shape.kinds[0][0], f"{place}{os.sep}{names[0]}"), data)], kwargs)
         else:
             if not isinstance(data, Mapping) or set(data) != set(shape.keys):
                 raise self._wrong_keys(data)
@@ -343,13 +343,31 @@ class TaskData(Task):
         name = f"{self.task_id}-meta" if settings.save_with_param and getattr(self, "save_attrib", True) else "meta"
         return os.path.join(folder(self), PurePath(f"{name}.{self.target_ext}").with_suffix(".pickle").name)
 
-    # ---- d6tflow's file sharing
+    # ---- d6tflow's file sharing; see `d6tpipe.pipes`
 
     def get_pipename(self) -> Any:
         """Return the name of the pipe that the task belongs to."""
-        from d6tpipe import cache
-
         return getattr(self, "pipename", cache.pipe_default_name)
+
+    def get_pipe(self) -> Any:
+        """Return the pipe that the task belongs to."""
+        return plugins.load("services", "get_pipe")(self.get_pipename())
+
+    def pull(self, **kwargs: Any) -> Any:
+        """Fetch the outputs from the task's pipe."""
+        return self.get_pipe().pull(**kwargs)
+
+    def pull_preview(self, **kwargs: Any) -> Any:
+        """Tell what `pull` would fetch."""
+        return self.get_pipe().pull_preview(**kwargs)
+
+    def push(self, **kwargs: Any) -> Any:
+        """Send the outputs to the task's pipe."""
+        return self.get_pipe().push(**kwargs)
+
+    def push_preview(self, **kwargs: Any) -> Any:
+        """Tell what `push` would send."""
+        return self.get_pipe().push_preview(**kwargs)
 
 
 def _save_together(pairs: list[tuple[Any, Any]], options: dict[str, Any]) -> None:
@@ -357,7 +375,7 @@ def _save_together(pairs: list[tuple[Any, Any]], options: dict[str, Any]) -> Non
     if not pairs:
         return
     (target, value), rest = pairs[0], pairs[1:]
-    if not isinstance(target, FormatTarget):
+    if getattr(type(target), "save", None) is not FormatTarget.save:
         _save_together(rest, options)
         target.save(value, **options)
         return

@@ -37,6 +37,12 @@ class TaskMeta(Register):
         cls = super().__new__(metacls, name, bases, namespace, **kwargs)
         for attribute, value in namespace.items():
             _check_name(cls, attribute, value)
+        for method, wrap in _WRAPPERS.items():  # of a mixin that is no task of ours
+            found = getattr(cls, method, None)
+            if isinstance(found, FunctionType) and found is not getattr(luigi.Task, method):
+                wrapped = wrap(found)
+                if wrapped is not found:
+                    type.__setattr__(cls, method, wrapped)
         return cls
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:

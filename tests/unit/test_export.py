@@ -93,9 +93,9 @@ class GetData(d6tflow.tasks.TaskPickle):
 class Train(d6tflow.tasks.TaskPickle):
     external = True
     persist = ['model', 'curve']
+    start = d6tflow.DateParameter(default=datetime.date(2020, 1, 2))
     model = d6tflow.Parameter(default='ols')
     do_preprocess = d6tflow.BoolParameter(default=True)
-    start = d6tflow.DateParameter(default=datetime.date(2020, 1, 2))
 """
 
 
