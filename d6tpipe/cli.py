@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 import d6tpipe
-from d6tpipe import flow, functional, settings
+from d6tpipe import flow, functional
 from d6tpipe.errors import (
     DeclarationError,
     GraphError,
@@ -271,7 +271,7 @@ def _users_traceback(error: BaseException) -> str:
 
 def _is_machinery(file: str) -> bool:
     ours = file.startswith(_PACKAGE) and not file.startswith(_PACKAGE + "demo" + os.sep)
-    return ours or file.startswith("<frozen importlib")
+    return ours or file.startswith("<frozen importlib") or file == importlib.__file__
 
 
 # ---- parameters
@@ -564,8 +564,9 @@ def _to_reset(selection: _Selection, upstream: bool, downstream: bool) -> list[A
     nodes = {}
     for task in selection.tasks:
         node = graph.find(task)
-        members = node.needs if isinstance(task, d6tpipe.tasks.TaskAggregator) else [node]
-        nodes.update(dict.fromkeys(members))
+        if node is not None:
+            members = node.needs if isinstance(task, d6tpipe.tasks.TaskAggregator) else [node]
+            nodes.update(dict.fromkeys(members))
     start = list(nodes)
     if upstream:
         nodes.update(dict.fromkeys(graph.upstream(start)))

@@ -25,7 +25,7 @@ from d6tpipe import settings
 from d6tpipe.binding import BINDING
 from d6tpipe.errors import DeclarationError, ParameterError
 from d6tpipe.identity import UNSAFE, nearest, task_id_text
-from d6tpipe.parameters import canonical, emit_text, fast_type, strict_key, text
+from d6tpipe.values import canonical, emit_text, fast_type, strict_key, text
 
 __all__ = ["MISSING", "Blueprint", "blueprint", "drop_blueprint"]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Container
 
 from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
-from d6tpipe.engine.plan import Plan
-from d6tpipe.errors import GraphError
+from d6tpipe.engine.plan import UNSETTLED, Plan
+from d6tpipe.errors import GraphError, MissingOutputError
 from d6tpipe.interfaces import Event, EventKind, Executor, Failure, Outcome, Reporter, State, Suspension, TaskView
 
 __all__ = ["build"]
@@ -18,7 +19,7 @@ class _Waiting:
 
     __slots__ = ("left", "node", "suspension")
 
-    def __init__(self, node: Node, suspension: Suspension, left: set[Node]) -> None:
+    def __init__(self, node: Node, suspension: Suspension, left: dict[Node, None]) -> None:
         self.node, self.suspension, self.left = node, suspension, left
 
 
@@ -39,7 +40,9 @@ class _Loop:
         self.work, self.report, self.refuse, self.fail = work, report, refuse, fail
         self.max_failures = max_failures
         self.failures = 0
-        self.running = 0
+        self.stopped = False
+        self.telling = False
+        self.running: set[Node] = set()
         self.waiting: dict[Node, list[_Waiting]] = {}
         self.suspended: dict[Node, _Waiting] = {}
 
@@ -49,14 +52,14 @@ class _Loop:
         plan, executor = self.plan, self.executor
         self.tell_skipped()
         while True:
-            while self.running < executor.capacity:
+            while len(self.running) < executor.capacity:
                 node = plan.take()
                 if node is None:
                     break
                 self.start(node)
             if self.running:
                 for node, outcome in executor.wait():
-                    self.running -= 1
+                    self.running.discard(node)
                     self.settle(node, outcome)
             elif self.suspended:  # nothing runs and nothing can: bodies wait for each other
                 self.break_circle()
@@ -72,10 +75,10 @@ class _Loop:
             self.failed(node, self.refuse(node))
         else:
             self.report(Event(EventKind.STARTED, node.task, State.RUNNING))
-            self.submit(node, lambda: self.work(node, plan.is_used(node)))
+            self.submit(node, lambda: self.work(node, plan.is_used(node) or node in self.waiting))
 
     def submit(self, node: Node, work: Callable[[], Outcome]) -> None:
-        self.running += 1
+        self.running.add(node)
         self.executor.submit(node, work)
 
     def settle(self, node: Node, outcome: Outcome) -> None:
@@ -97,29 +100,47 @@ class _Loop:
         self.tell_skipped()
         if self.waiting:
             self.wake(node)
-        if self.max_failures is not None and self.failures >= self.max_failures:
-            self.stop()
+        if self.max_failures is not None and self.failures >= self.max_failures and not self.stopped:
+            self.stop(self.running)
 
-    def stop(self) -> None:
-        for entry in list(self.suspended.values()):
-            entry.suspension.close()
+    def stop(self, but: Container[Node] = ()) -> None:
+        """Start nothing more and give up all that is not settled, except `but`."""
+        self.stopped = True
+        for entry in self.suspended.values():
+            self.close(entry.node, entry.suspension)
         self.suspended.clear()
         self.waiting.clear()
-        self.plan.cancel()
+        self.plan.cancel(but)
         self.tell_skipped()
+
+    def close(self, node: Node, suspension: Suspension) -> None:
+        try:
+            suspension.close()
+        except Exception as error:  # a body that cannot clean up must not take the others with it
+            text = f"{node.task!r} was given up and raised {type(error).__name__} while cleaning up: {error}"
+            warnings.warn(text, stacklevel=2)
 
     def tell_skipped(self) -> None:
         plan = self.plan
+        if self.telling:  # called from below: the loop underway will come to it, however long the chain
+            return
+        self.telling = True
         while plan.skipped:
             skipped, plan.skipped = plan.skipped, []
             for node in skipped:
                 self.report(Event(EventKind.SKIPPED, node.task, node.state or State.SKIPPED))
                 if self.waiting:
                     self.wake(node)
+        self.telling = False
 
     # ---- requirements asked for while running
 
     def suspend(self, node: Node, suspension: Suspension) -> None:
+        if self.stopped:
+            self.close(node, suspension)
+            self.plan.cancel(self.running)
+            self.tell_skipped()
+            return
         known = len(self.graph.order)
         try:
             asked = self.graph.add(suspension.requirements)
@@ -127,16 +148,17 @@ class _Loop:
             judge(added, self.view)
             waits, bad = self.plan.grow(node, asked, added)
         except Exception as error:  # noqa: BLE001  (reported: the graph cannot take them, the body that asked has failed)
-            suspension.close()
+            self.graph.forget(known)
+            self.close(node, suspension)
             self.failed(node, self.fail(node, error))
             return
         self.tell_skipped()
         if bad is not None:
-            self.give_up(node, suspension)
+            self.give_up(node, suspension, bad)
         elif not waits:
             self.submit(node, suspension.resume)
         else:
-            entry = self.suspended[node] = _Waiting(node, suspension, set(waits))
+            entry = self.suspended[node] = _Waiting(node, suspension, dict.fromkeys(waits))
             for wish in waits:
                 self.waiting.setdefault(wish, []).append(entry)
 
@@ -144,26 +166,44 @@ class _Loop:
         for entry in self.waiting.pop(settled, ()):
             if entry.node not in self.suspended:
                 continue
-            entry.left.discard(settled)
+            entry.left.pop(settled, None)
             if settled.state not in (State.BUILT, State.FRESH):
                 del self.suspended[entry.node]
-                self.give_up(entry.node, entry.suspension)
+                self.give_up(entry.node, entry.suspension, settled)
             elif not entry.left:
                 del self.suspended[entry.node]
                 self.submit(entry.node, entry.suspension.resume)
 
-    def give_up(self, node: Node, suspension: Suspension) -> None:
-        suspension.close()
-        self.plan.upstream_failed(node)
-        self.tell_skipped()
+    def give_up(self, node: Node, suspension: Suspension, because: Node) -> None:
+        self.close(node, suspension)
+        if because.state is not State.NO_OUTPUT:
+            self.plan.upstream_failed(node)
+            self.tell_skipped()
+            return
+        error = MissingOutputError(
+            "A body asked for a task that ran and saved nothing",
+            task=node.task,
+            facts={"asked for": repr(because.task)},
+            hint="Call self.save(...) in its run().",
+        )
+        self.failed(node, self.fail(node, error))
 
     def break_circle(self) -> None:
-        _, entry = self.suspended.popitem()
-        entry.suspension.close()
+        # Follow what each waits for until one comes again: that one is part of a circle, the first need not be.
+        node = next(iter(self.suspended))
+        chain: dict[Node, None] = {}
+        while node not in chain:
+            chain[node] = None
+            node = next(iter(self.suspended[node].left))
+            while node not in self.suspended:
+                node = next(need for need in node.needs if need.state in UNSETTLED)
+        circle = list(chain)[list(chain).index(node) :]
+        entry = self.suspended.pop(node)
+        self.close(entry.node, entry.suspension)
         error = GraphError(
             "Bodies wait for each other: each asked for a task that needs the other",
             task=entry.node.task,
-            facts={"waits for": ", ".join(repr(wish.task) for wish in list(entry.left)[:3])},
+            facts={"circle": " -> ".join([repr(member.task) for member in [*circle[:8], node]])},
             hint="Break the circle: one of them must not yield the other.",
         )
         self.failed(entry.node, self.fail(entry.node, error))

@@ -100,17 +100,29 @@ class Graph:
         Raises
         ------
         CycleError
-            If a task needs itself, directly or through others. The graph is not usable afterwards.
+            If a task needs itself, directly or through others. The graph is then as it was before.
 
         Notes
         -----
         Linear in tasks plus edges; ``needs`` of the view is called once per node.
         """
         roots = [self._node(task) for task in tasks]
-        for root in roots:
-            if root.mark == _NEW:
-                self._walk(root)
+        known = len(self.order)
+        try:
+            for root in roots:
+                if root.mark == _NEW:
+                    self._walk(root)
+        except BaseException:
+            self.forget(known)
+            raise
         return roots
+
+    def forget(self, known: int) -> None:
+        """Take back what was added after the graph had `known` nodes: it can be added and judged again."""
+        for node in self.order[known:]:
+            node.mark = _NEW
+            node.complete = None
+        del self.order[known:]
 
     def _node(self, task: Any) -> Node:
         node = self._by_instance.get(id(task))
@@ -125,33 +137,37 @@ class Graph:
         return node
 
     def _enter(self, node: Node) -> tuple[Node, Iterator[Node]]:
-        node.mark = _OPEN
         tasks = self._view.needs(node)
         if tasks:
             needs = tuple([self._node(task) for task in tasks])
             if len(needs) > 1:
                 needs = tuple(dict.fromkeys(needs))
             node.needs = needs
+        node.mark = _OPEN
         return node, iter(node.needs)
 
     def _walk(self, root: Node) -> None:
         stack = [self._enter(root)]
         order = self.order
-        while stack:
-            node, todo = stack[-1]
-            for child in todo:
-                mark = child.mark
-                if mark == _NEW:
-                    stack.append(self._enter(child))
-                    break
-                if mark == _OPEN:
-                    chain = [entry[0] for entry in stack]
-                    chain = chain[chain.index(child) :]
-                    raise CycleError([member.task for member in [*chain, child]])
-            else:
-                stack.pop()
-                node.mark = _DONE
-                order.append(node)
+        try:
+            while stack:
+                node, todo = stack[-1]
+                for child in todo:
+                    mark = child.mark
+                    if mark == _NEW:
+                        stack.append(self._enter(child))
+                        break
+                    if mark == _OPEN:
+                        chain = [entry[0] for entry in stack]
+                        chain = chain[chain.index(child) :]
+                        raise CycleError([member.task for member in [*chain, child]])
+                else:
+                    stack.pop()
+                    node.mark = _DONE
+                    order.append(node)
+        finally:
+            for node, _ in stack:  # something was raised
+                node.mark = _NEW
 
     def upstream(self, roots: Sequence[Node]) -> list[Node]:
         """Return `roots` and all that they need, roots first, in the order of asking (depth first)."""

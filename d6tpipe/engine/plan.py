@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from d6tpipe.engine.graph import Node
 from d6tpipe.errors import CycleError
 from d6tpipe.interfaces import Failure, State, TaskView
 
-__all__ = ["Plan"]
+__all__ = ["UNSETTLED", "Plan"]
 
 
 class Plan:
@@ -57,16 +57,16 @@ class Plan:
                 node.state = State.FRESH
         self._open(self.nodes)
 
-    def _wanted(self, goals: Iterable[Node], forced: frozenset[Node]) -> set[Node]:
-        """Return what must be built: forced nodes, and incomplete ones that a goal needs."""
-        wanted: set[Node] = set(forced)
+    def _wanted(self, goals: Iterable[Node], forced: frozenset[Node]) -> dict[Node, None]:
+        """Return what must be built and is not in the plan: forced nodes, and incomplete ones that a goal needs."""
+        wanted = dict.fromkeys(forced)
         stack = [node for node in goals if not node.complete]
         stack += [need for node in forced for need in node.needs if not need.complete]
         while stack:
             node = stack.pop()
-            if node not in wanted:
-                wanted.add(node)
-                stack.extend(need for need in node.needs if not need.complete and need not in wanted)
+            if node.state is None and node not in wanted:
+                wanted[node] = None
+                stack.extend(need for need in node.needs if not need.complete)
         return wanted
 
     def _admit(self, node: Node) -> None:
@@ -161,13 +161,13 @@ class Plan:
         for user in node.users:
             self._block(user)
 
-    def cancel(self) -> None:
-        """Give up all that has not been settled."""
+    def cancel(self, but: Container[Node] = ()) -> None:
+        """Give up all that has not been settled, except `but`."""
         for node in self.nodes:
-            if node.state in (State.PENDING, State.READY, State.RUNNING):
+            if node.state in UNSETTLED and node not in but:
                 node.state = State.CANCELLED
+                self.unsettled -= 1
                 self.skipped.append(node)
-        self.unsettled = 0
         self._heap.clear()
 
     # ---- growing while running
@@ -198,10 +198,10 @@ class Plan:
         """
         self._check_circle(node, asked)
         wanted = self._wanted(asked, frozenset())
-        fresh = [new for new in order if new in wanted and new.state is None]
+        fresh = [new for new in order if new in wanted]
         known = {id(new) for new in fresh}
-        # nodes that were in the graph from the start but outside the plan (complete then, incomplete now) come first
-        late = [old for old in wanted if old.state in (None, State.FRESH) and id(old) not in known]
+        # nodes that were in the graph already, incomplete, but that nothing of the plan needed
+        late = [old for old in reversed(wanted) if id(old) not in known]
         for new in [*late, *fresh]:
             new.complete = False
             self._admit(new)
@@ -210,10 +210,35 @@ class Plan:
                 new.state = State.FRESH
         self._open([*late, *fresh])
         bad = next((wish for wish in asked if _is_bad(wish)), None)
-        waits = [wish for wish in dict.fromkeys(asked) if wish.state in (State.PENDING, State.READY, State.RUNNING)]
+        waits = [wish for wish in dict.fromkeys(asked) if wish.state in UNSETTLED]
         return waits, bad
 
     def _check_circle(self, node: Node, asked: Sequence[Node]) -> None:
+        """Raise if something that was asked for needs `node`.
+
+        Many bodies may ask for one large graph. So the walk down from what was asked for and the walk up from `node`
+        take turns, and the shorter one decides; only new nodes, which no user list holds yet, are always walked.
+        """
+        down = [wish for wish in asked if not wish.complete]
+        below, up, above = set(down), [node], {node}
+        while down:
+            current = down.pop()
+            if current in above:
+                self._raise_circle(node, asked)
+            if not up and current.state is not None:
+                continue  # all old nodes that need `node` are known, this is none of them
+            for need in current.needs:
+                if not need.complete and need not in below:
+                    below.add(need)
+                    down.append(need)
+            for user in up.pop().users if up else ():
+                if user in below:
+                    self._raise_circle(node, asked)
+                if user not in above:
+                    above.add(user)
+                    up.append(user)
+
+    def _raise_circle(self, node: Node, asked: Sequence[Node]) -> None:
         parents: dict[Node, Node] = {}
         stack = [wish for wish in asked if not wish.complete]
         seen = set(stack)
@@ -236,4 +261,5 @@ def _is_bad(node: Node) -> bool:
     return node.state in _BAD
 
 
+UNSETTLED = frozenset({State.PENDING, State.READY, State.RUNNING})
 _BAD = frozenset({State.FAILED, State.UPSTREAM_FAILED, State.SKIPPED, State.CANCELLED, State.NO_OUTPUT})

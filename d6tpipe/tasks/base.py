@@ -11,8 +11,8 @@ from luigi.parameter import ParameterVisibility
 from d6tpipe.binding import binding_for, bound
 from d6tpipe.constructor import blueprint
 from d6tpipe.errors import ParameterError
-from d6tpipe.parameters import text
 from d6tpipe.tasks.meta import TaskMeta
+from d6tpipe.values import text
 
 __all__ = ["Task"]
 

@@ -20,10 +20,7 @@ def test_a_failure_blocks_only_what_needs_it(world):
 
 def test_what_is_blocked_is_reported_once(world):
     found = world(TWO_BRANCHES, bodies={"left1": ValueError(), "right1": ValueError()}).build("top")
-    assert ["left2", "top", "right2"] == found.told.of("skipped") or {"left2", "top", "right2"} == set(
-        found.told.of("skipped")
-    )
-    assert 3 == len(found.told.of("skipped"))
+    assert ["left2", "right2", "top"] == sorted(found.told.of("skipped"))
 
 
 def test_after_a_failure_a_second_build_does_only_the_rest(world):
@@ -58,7 +55,7 @@ def test_after_max_failures_what_runs_may_finish(world):
     assert {"a": "built", "b": "failed", "c": "cancelled", "d": "cancelled"} == {
         task: state for task, state in found.states.items() if task != "top"
     }
-    assert ["a", "b"] == found.ran
+    assert ["b", "a"] == found.ran
     assert "a" not in found.told.of("skipped")
 
 

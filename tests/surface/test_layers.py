@@ -33,6 +33,7 @@ LAYERS = {
     "d6tpipe.tasks": (1, "declarations"),
     "d6tpipe.targets": (1, "declarations"),
     "d6tpipe.parameters": (1, "declarations"),
+    "d6tpipe.values": (1, "declarations"),
     "d6tpipe.decorators": (1, "declarations"),
     "d6tpipe.constructor": (1, "declarations"),
     "d6tpipe.binding": (1, "declarations"),
