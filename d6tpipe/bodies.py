@@ -29,7 +29,9 @@ def failure_of(task: Any, error: BaseException, seconds: float = 0.0) -> Failure
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
         frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+    if frames is not None:
+        error.__traceback__ = frames  # what the user sees begins with the user's code
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     return Failure(task, error, text, seconds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from d6tpipe.engine.build import build
 from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.engine.plan import Plan
-from d6tpipe.errors import GraphError, StorageError
+from d6tpipe.errors import GraphError, ParameterError, StorageError
 from d6tpipe.identity import nearest
 from d6tpipe.interfaces import Event, EventKind, Failure
 from d6tpipe.progress import progress_for
@@ -278,14 +279,20 @@ def _log(failure: Failure) -> None:
 def _check_options(options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in _LUIGI_OPTIONS:
-            near = nearest(name, [*_LUIGI_OPTIONS, *(run.__kwdefaults__ or ()), *run.__code__.co_varnames[:8]])
-            hint = f" Did you mean '{near}'?" if near else ""
-            raise TypeError(f"run() has no option '{name}'.{hint}")
+            own = [option for option in inspect.signature(run).parameters if option not in ("tasks", "luigi_options")]
+            near = nearest(name, [*own, *_LUIGI_OPTIONS])
+            raise ParameterError(
+                f"run() has no option '{name}'",
+                facts={"options": ", ".join(own)},
+                hint=f"Did you mean '{near}'?" if near else "Use one of these, or an option of luigi.build.",
+            )
 
 
 def _check_workers(workers: Any) -> None:
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise ValueError(f"workers must be a whole number of at least 1, not {workers!r}")
+        raise ParameterError(
+            "workers must be a whole number of at least 1", facts={"got": repr(workers)}, hint="Write workers=1."
+        )
     warnings.warn(f"workers={workers}: bodies run one after the other in this version", stacklevel=3)
 
 

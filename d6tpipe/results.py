@@ -20,7 +20,6 @@ _HEADLINES = (
     (State.BUILT, "built"),
     (State.NO_OUTPUT, "ran but saved nothing"),
     (State.PENDING, "to build"),
-    (State.READY, "to build first"),
     (State.SKIPPED, "disabled"),
     (State.FAILED, "failed"),
     (State.UPSTREAM_FAILED, "not started, something upstream failed"),
@@ -50,6 +49,10 @@ class Result:
         self.failures = failures
         self.seconds = seconds
         self._dry = dry
+        if dry:  # which of them would come first is of no interest
+            for node in nodes:
+                if node.state is State.READY:
+                    node.state = State.PENDING
         self.counts = Counter(node.state for node in nodes if node.state is not None)
         self.ok = dry or not any(
             self.counts[state] for state in (State.FAILED, State.UPSTREAM_FAILED, State.CANCELLED, State.SKIPPED)
