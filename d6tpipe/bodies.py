@@ -133,8 +133,8 @@ class _Body:
             outcome = self._finish()
             if outcome.failure is None:
                 task.on_success()
-                return outcome
-            task.on_failure(outcome.failure.error)
+            else:
+                self._tell_failure(outcome.failure.error)
             return outcome
         except KeyboardInterrupt:
             self.close()
@@ -142,15 +142,22 @@ class _Body:
         except BaseException as error:  # noqa: BLE001  (reported; SystemExit of a body ends its task, not the run)
             self.seconds += perf_counter() - begin
             failure = failure_of(task, error, self.seconds)
-            try:
-                task.on_failure(error)
-            except Exception as second:  # noqa: BLE001  (reported; the first error matters more)
-                warnings.warn(f"on_failure of {task!r} raised {type(second).__name__}: {second}", stacklevel=1)
+            self._tell_failure(error)
             return Outcome(State.FAILED, self.seconds, failure)
         finally:
             FRAME.reset(token)
             for name in _HOOKS:
-                attributes.pop(name, None)
+                if hasattr(type(task), name):  # our classes say None
+                    attributes.pop(name, None)
+                else:  # luigi's tasks have them as None too, in the instance
+                    attributes[name] = None
+
+    def _tell_failure(self, error: BaseException) -> None:
+        try:
+            self.task.on_failure(error)
+        except Exception as second:  # noqa: BLE001  (reported; the first error matters more)
+            text = f"on_failure of {self.task!r} raised {type(second).__name__}: {second}"
+            warnings.warn(text, stacklevel=1)
 
     def _drive(self, step: Callable[[], Any]) -> None:
         """Step a generator until it ends or yields something that is not complete."""
@@ -180,6 +187,9 @@ class _Body:
 
     def _finish(self) -> Outcome:
         task, frame = self.task, self.frame
+        if type(task).complete is luigi.WrapperTask.complete:
+            # All it requires is built. Asking would walk all below it again: exponential in a ladder of wrappers.
+            return Outcome(State.BUILT, self.seconds)
         ours = isinstance(task, TaskData)
         if ours and frame.saved and len(frame.saved) == len(layout(task).keys):
             return Outcome(State.BUILT, self.seconds)

@@ -1,7 +1,7 @@
 """The command ``d6tpipe``: a thin skin over `flow`. The only module that needs click.
 
 Exit codes: 0 ok, 1 a task failed, 2 usage or configuration, 3 the target cannot be imported, 4 the graph is invalid,
-5 nothing selected; 130 interrupted by Ctrl-C, as shells have it.
+5 nothing selected. As in shells, 130 stands for Ctrl-C and 141 for a closed pipe.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ from d6tpipe.workflows import Workflow, WorkflowMulti
 
 __all__ = ["main"]
 
-OK, TASK_FAILED, USAGE, IMPORT_FAILED, GRAPH_INVALID, NOTHING_SELECTED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+OK, TASK_FAILED, USAGE, IMPORT_FAILED, GRAPH_INVALID, NOTHING_SELECTED = range(6)
+INTERRUPTED, PIPE_CLOSED = 130, 141
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _SHOWN = 20  # how many lines of a list are printed before "and so many more"
@@ -442,7 +443,7 @@ def _run(
     max_failures: int | None,
     workers: int,
 ) -> int:
-    """Build what is missing of the selected tasks and of all they require."""
+    """Build what is missing of the selected tasks."""
     if first and max_failures is not None:
         raise click.UsageError("-x is --max-failures 1: give one of them.")
     selection = _select(target, words, folder)
@@ -504,16 +505,16 @@ def _list(target: str, words: tuple[str, ...], folder: str | None) -> int:
 
 def _described(name: str, parameter: Any) -> str:
     option = f"--{name.replace('_', '-')}"
+    default = parameter.task_value("", name) if parameter.has_task_value("", name) else None
     try:
-        default = parameter.task_value("", name) if parameter.has_task_value("", name) else None
         return option if default is None else f"{option}={parameter.serialize(default)}"
-    except Exception as error:  # a default that its own parameter class cannot write
-        return f"{option}=({type(error).__name__})"
+    except (TypeError, ValueError, AttributeError):  # a default of a type that its own class cannot write
+        return f"{option}={default!r}"
 
 
 @_command(name="preview")
 def _preview(target: str, words: tuple[str, ...], folder: str | None) -> int:
-    """Print the tree of the selected tasks: what is complete, what would run."""
+    """Print the tree of the selected tasks."""
     selection = _select(target, words, folder)
     _demand(selection, target)
     flow.preview(selection.tasks)
@@ -527,7 +528,7 @@ def _preview(target: str, words: tuple[str, ...], folder: str | None) -> int:
 def _reset(
     target: str, words: tuple[str, ...], folder: str | None, upstream: bool, downstream: bool, yes: bool
 ) -> int:
-    """Delete the outputs of the selected tasks, so that the next run builds them again."""
+    """Delete the outputs of the selected tasks."""
     selection = _select(target, words, folder)
     _demand(selection, target)
     chosen = _to_reset(selection, upstream, downstream)
@@ -614,7 +615,8 @@ def _demo(folder: str) -> int:
         click.echo(f"{built} tasks were run in {result.seconds:.1f} s. Run it again: nothing will be left to do.")
     else:
         click.echo(f"Nothing to do: all {len(result.states)} tasks are complete, none was run.")
-        click.echo(f"To build them again: d6tpipe reset d6tpipe.demo.flow:CompareModels --upstream --dir {folder} --yes")
+        again = f"d6tpipe reset d6tpipe.demo.flow:CompareModels --upstream --dir {folder} --yes"
+        click.echo(f"To build them again: {again}")
     best = rows[0]
     click.echo(f"\nThe outputs are in {os.path.join(folder, '')}. To load the best model in Python:\n")
     click.echo("    import d6tpipe")
@@ -643,8 +645,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Failures are printed whole at the end; the log would print them a second time, in the middle of the progress.
     logging.getLogger("d6tpipe").addHandler(logging.NullHandler())
     try:
-        code = group.main(args=None if arguments is None else list(arguments), prog_name="d6tpipe", standalone_mode=False)
+        words = None if arguments is None else list(arguments)
+        code = group.main(args=words, prog_name="d6tpipe", standalone_mode=False)
+        sys.stdout.flush()
         return code if isinstance(code, int) else OK
+    except BrokenPipeError:  # d6tpipe list flow.py | head -1
+        # Else Python complains again when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return USAGE

@@ -106,20 +106,27 @@ class _Source:
             raise _NoLiteral(f"{module}.{name} does not lead back to it")
         if module == "builtins":
             return str(name)
-        top, _, rest = module.partition(".")
+        top = module.partition(".")[0]
         if top == _OURS:
-            if rest == "parameters":  # d6tflow has these at the top
-                return f"{self.module(_ALIAS)}.{name}"
-            # tasks and targets come with the package, tasks.h5 and the like do not
-            loaded = module if "." in rest else _OURS
-            self.module(loaded.replace(_OURS, _ALIAS, 1))
-            return f"{self.module(_ALIAS)}.{rest}.{name}"
+            return self._ours(module, name, thing)
         if top == "luigi":
             public = getattr(luigi, name.split(".")[0], None) is not None
             return f"{self.module('luigi')}.{name}" if public else f"{self.module(module)}.{name}"
         if module == "_operator":
             module = "operator"
         return f"{self.module(module)}.{name}"
+
+    def _ours(self, module: str, name: str, thing: Any) -> str:
+        """Return the expression for something of d6tpipe: the shortest, which is what d6tflow's users know."""
+        parts = module.split(".")
+        package = next(
+            ".".join(parts[:length])
+            for length in range(1, len(parts) + 1)
+            if getattr(sys.modules[".".join(parts[:length])], name.split(".")[0], None) is not None
+        )
+        if package.count(".") > 1:  # tasks.h5 and the like are not loaded with the package
+            self.module(package.replace(_OURS, _ALIAS, 1))
+        return package.replace(_OURS, self.module(_ALIAS), 1) + f".{name}"
 
     def literal(self, value: Any) -> str:
         """Return an expression that evaluates to `value`.
@@ -139,8 +146,10 @@ class _Source:
         if kind is tuple:
             return f"({self._items(value)},)" if len(value) == 1 else f"({self._items(value)})"
         if kind in (set, frozenset):
+            if not value:
+                return f"{kind.__name__}()"
             items = ", ".join(sorted(self.literal(item) for item in value))  # sorted: the text must not vary
-            return f"frozenset({{{items}}})" if kind is frozenset and items else f"{{{items}}}" if items else f"{kind.__name__}()"
+            return f"frozenset({{{items}}})" if kind is frozenset else f"{{{items}}}"
         if isinstance(value, enum.Enum):
             return self._member(value)
         if kind in (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone):
@@ -258,7 +267,7 @@ class FlowExport:
 
     def _module(self) -> str:
         families: dict[str, list[Any]] = {}
-        left_out = {}
+        left_out: dict[str, str] = {}
         for task in self.tasks:
             if _class_option(task, "export", True) is False:
                 continue
@@ -270,7 +279,7 @@ class FlowExport:
         if not families:
             raise PipeError(
                 "There is nothing to export",
-                facts={name: why for name, why in left_out.items()} or {"given": "no task"},
+                facts=left_out or {"given": "no task"},
                 hint="Pass tasks=[...] or flows=[...] with tasks that store outputs.",
             )
         taken = {type(task).__name__ for same in families.values() for task in same}
@@ -499,9 +508,10 @@ class FlowImport:
         )
         for cls in self.tasks.values():
             # A task class that the module itself imported belongs to somebody else.
-            if cls.__module__ == self.module_obj.__name__ and issubclass(cls, TaskData):
-                if "path" not in cls.get_param_names(include_significant=True) and not getattr(cls, "path", None):
-                    cls.path = str(self.dirpath)
+            own = cls.__module__ == self.module_obj.__name__ and issubclass(cls, TaskData)
+            # A parameter called path is an attribute of the class too.
+            if own and getattr(cls, "path", None) is None:
+                cls.path = str(self.dirpath)
 
 
 _LOADED: dict[str, str] = {}  # module name -> file

@@ -156,8 +156,10 @@ def run(
     forced : task or list of tasks, optional
         Build these again, and all that needs them. A task that is not part of the flow stands for all tasks of its
         family in it. Outputs stay until they are replaced.
-    forced_all, forced_all_upstream : bool
-        Build `tasks` again; build `tasks` and all that they require again.
+    forced_all : bool
+        Build `tasks` again.
+    forced_all_upstream : bool
+        Build `tasks` and all that they require again.
     confirm : bool
         Show what is forced and ask on the terminal; any answer but yes runs nothing and returns None.
     workers : int

@@ -87,7 +87,7 @@ class Result:
         Returns
         -------
         pandas.DataFrame
-            Columns: ``task`` (text), ``family``, one per significant parameter (as text; empty where a task has no
+            Columns: ``task`` (text), ``family``, one per significant parameter (as text; NaN where a task has no
             such parameter), ``state``, ``seconds`` (of the body; NaN if it did not run), ``error``.
         """
         import pandas as pd

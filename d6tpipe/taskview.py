@@ -105,6 +105,7 @@ class TaskView:
         self._kinds: dict[type, _Kind] = {}
         self._families: dict[str, type] = {}
         self._complete: dict[int, bool] = {}  # answers of bulk_complete, by id of the task
+        self._claims: dict[str, tuple[dict[str, Any], list[Any]]] = {}  # folder -> names taken, nodes not yet in them
 
     # ---- what the graph asks
 
@@ -192,7 +193,7 @@ class TaskView:
             else:
                 node.present = task._outputs_exist()
         for folder, (members, wanted) in folders.items():
-            self._check_claims(folder, members, wanted)
+            self._check_claims(os.path.abspath(folder), members, wanted)
             self._look(folder, members, wanted)
 
     def cascades(self, node: Any) -> bool:
@@ -210,7 +211,15 @@ class TaskView:
         return not node.task.disabled
 
     def priority(self, node: Any) -> float:
-        return node.task.priority
+        try:
+            return node.task.priority
+        except Exception as error:
+            raise GraphError(
+                "priority of a task raised an error",
+                task=node.task,
+                facts={"error": f"{type(error).__name__}: {error}"},
+                hint="Mend priority; it may not depend on what is not built yet.",
+            ) from error
 
     # ---- classes
 
@@ -316,13 +325,18 @@ class TaskView:
 
     def _check_claims(self, folder: str, nodes: list[Any], wanted: list[tuple[str, ...]]) -> None:
         """Refuse two tasks that would write one file."""
-        if len(set().union(*wanted)) == sum(map(len, wanted)):
-            return
-        claimed: dict[str, Any] = {}
-        for node, names in zip(nodes, wanted, strict=True):
+        claims = self._claims.get(folder)
+        if claims is None:
+            claims = self._claims[folder] = ({}, nodes)
+            if len(set().union(*wanted)) == sum(map(len, wanted)):
+                return  # the usual case; only a body that asks for more makes a second look necessary
+            nodes = []
+        claimed, earlier = claims
+        self._claims[folder] = (claimed, [])
+        for node in [*earlier, *nodes]:
             if is_external(node.task):
                 continue
-            for name in names:
+            for name in locate(node.task)[1]:
                 other = claimed.setdefault(name, node)
                 if other is not node:
                     raise GraphError(

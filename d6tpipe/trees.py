@@ -11,6 +11,7 @@ from d6tpipe.engine.graph import Node
 
 __all__ = ["tree_text"]
 
+_DEEPEST = 50  # levels drawn in full; lines of a chain of 100,000 would be 300,000 characters wide
 _BLUE, _GREEN, _END = "\033[94m", "\033[92m", "\033[0m"
 
 
@@ -41,13 +42,14 @@ def tree_text(
     -------
     str
         Begins with a line break. A subtree that was shown before is not repeated: its task is marked "see above".
+        Below 50 levels lines are not indented further but begin with the number of their level.
     """
     colours = _colours()
     lines: list[str] = []
     shown: set[Node] = set()
-    stack = [(root, indent, last)]
+    stack = [(root, indent, last, 0)]
     while stack:
-        node, before, is_last = stack.pop()
+        node, before, is_last, level = stack.pop()
         complete = node.complete
         word = "COMPLETE" if complete else "PENDING"
         if colours:
@@ -57,15 +59,17 @@ def tree_text(
         if node in shown and node.needs:
             tail += ", see above" if tail else " see above"
         lines.append(
-            f"{before}{'└─--' if is_last else '|--'}"
+            f"{before}{f'(level {level}) ' if level > _DEEPEST else ''}{'└─--' if is_last else '|--'}"
             f"[{type(node.task).__name__}-{_parameters(node.task, show_params, clip_params)} ({word})]{tail}"
         )
         if node in shown:
             continue
         shown.add(node)
-        below = before + ("   " if is_last else "|  ")
+        below = before
+        if level < _DEEPEST:
+            below += "   " if is_last else "|  "
         for number, need in enumerate(reversed(node.needs)):
-            stack.append((need, below, number == 0))
+            stack.append((need, below, number == 0, level + 1))
     return "\n" + "\n".join(lines)
 
 

@@ -225,7 +225,7 @@ class WorkflowMulti:
         A dict of flow name to dict of values; a list of dicts (the names are 0, 1, 2 ...); or a dict of parameter
         name to list of values, which stands for all combinations (named ``a_1_b_2``).
     path, env
-        As for `Workflow`.
+        As for ``Workflow``.
     """
 
     def __init__(self, task: Any = None, params: Any = None, path: Any = None, env: str | None = None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that is not installed documents itself
 
-import d6tpipe  # noqa: E402
+import d6tpipe
 
 project = "d6tpipe"
 author = "d6tpipe developers"

@@ -7,6 +7,9 @@ Tibshirani, 2004, "Least Angle Regression"); scikit-learn carries them, so nothi
 ``d6tpipe list d6tpipe/demo/flow.py`` shows what is in this file.
 """
 
+# mypy: disable-error-code="call-arg"
+# (type checkers do not see the constructor that a task class gets from its parameters)
+
 from __future__ import annotations
 
 import d6tpipe

@@ -1,6 +1,6 @@
 """How values become files: each class here implements the ``Format`` protocol of ``d6tpipe.interfaces``.
 
-Formats are reached by name, ``plugins.load("formats", "parquet")``, and import their libraries on first use.
-What a format cannot bring back as it was, it refuses to save; where that is only a matter of types
-(``parquet``, ``json``), ``check=False`` accepts the change. ``csv`` and ``excel`` keep values, not types.
+Formats are reached by name, ``plugins.load("formats", "parquet")``, and import their libraries on first use. They
+take what the library behind them takes; what would come back with other values, without an error, is refused.
+``parquet`` keeps values and types, ``csv`` and ``excel`` values only, ``json`` what JSON has a form for.
 """

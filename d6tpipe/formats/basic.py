@@ -72,26 +72,17 @@ class Pickle:
 
 
 class Json:
-    """Plain values: dicts with text keys, lists, text, numbers, True, False, None.
+    """What ``json.dump`` takes; what it has no form for comes back as JSON has it.
 
-    The file holds ``{"data": value}``, indented by 4. Options go to ``json.dump`` and ``json.load``. A value
-    that would come back as something else (tuples as lists, number keys as text) is refused, unless
-    ``check=False`` or an encoder of one's own (``default=``, ``cls=``) is given.
+    Tuples come back as lists; keys that are numbers, True, False or None as text. To have them as they are, use
+    the pickle format. The file holds ``{"data": value}``, indented by 4. Options go to ``json.dump`` and
+    ``json.load``.
     """
 
     name = "json"
     suffix = "json"
 
-    def save(self, value: Any, path: str, *, check: bool = True, **options: Any) -> None:
-        if check and not options.keys() & {"default", "cls", "skipkeys"}:
-            # A value that holds itself is left to json, which says so.
-            found = _changed_by_json(value)
-            if found:
-                raise DeclarationError(
-                    "JSON would not bring this value back as it is",
-                    facts={"format": self.name, "where": f"value{found[0]}", "what": found[1]},
-                    hint="Convert it first, use the pickle format, or accept it with save(..., check=False).",
-                )
+    def save(self, value: Any, path: str, **options: Any) -> None:
         try:
             text = json.dumps({"data": value}, **{"indent": 4, **options})
         except (TypeError, ValueError, RecursionError) as error:
@@ -110,28 +101,6 @@ class Json:
             return content["data"]
         except (TypeError, KeyError):
             raise ValueError('the file holds JSON, but not {"data": ...}') from None
-
-
-def _changed_by_json(value: Any) -> tuple[str, str] | None:
-    """Return where in `value` (as an index expression) something would change, and what; None if nothing."""
-    pending: list[tuple[str, Any]] = [("", value)]
-    seen: set[int] = set()
-    while pending:
-        where, item = pending.pop()
-        if isinstance(item, (dict, list)):
-            if id(item) in seen:
-                continue
-            seen.add(id(item))
-        if isinstance(item, dict):
-            for key, inner in item.items():
-                if not isinstance(key, str):
-                    return where, f"the key {key!r} would come back as text"
-                pending.append((f"{where}[{key!r}]", inner))
-        elif isinstance(item, list):
-            pending.extend((f"{where}[{index}]", inner) for index, inner in enumerate(item))
-        elif isinstance(item, tuple):
-            return where, f"the tuple {str(item)[:60]} would come back as a list"
-    return None
 
 
 class Text:

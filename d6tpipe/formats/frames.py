@@ -7,9 +7,12 @@ pandas and what it needs are imported on first use. Options of ``save`` go to th
 from __future__ import annotations
 
 import csv
+import datetime
 import gzip
+import io
 import os
 import re
+import warnings
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -23,51 +26,42 @@ __all__ = ["CSV", "CSVGZ", "HDF", "Excel", "Parquet"]
 class Parquet:
     """A DataFrame through pyarrow, compressed with zstd; index, labels and dtypes come back.
 
-    What parquet would change is refused: labels of mixed types (they become text), categories that are not
-    text (they become plain columns), lists and dicts in cells (arrays, filled-up dicts), subclasses of
-    DataFrame. ``check=False`` accepts the change. Four changes count as none: the ``freq`` of an index is
-    not stored, dates in seconds come back in milliseconds, object columns come back with the dtype of what
-    they hold, and text columns with the text dtype that pandas prefers.
+    Takes what ``DataFrame.to_parquet`` takes and brings it back as pandas does: lists, tuples and sets in cells
+    as arrays, dicts in cells with the keys of all of them, object columns with the dtype of what they hold, a
+    subclass of DataFrame as a plain one, an index without its ``freq``, dates in seconds in milliseconds.
+    Categories that are numbers come back as well, where columns are labelled with text.
 
-    Notes
-    -----
-    The check looks at labels and dtypes (microseconds) and at object columns that are not plainly text, dates
-    or the like; only if it finds something unusual is the file read back and compared.
+    Refused is only what pandas would write without an error and then bring back with other values or labels, or
+    not at all: numbers among text labels (they become text), whole numbers beyond 2**53 next to gaps (rounded)
+    and the like.
     """
 
     name = "parquet"
     suffix = "parquet"
 
-    def save(self, value: Any, path: str, *, check: bool = True, **options: Any) -> None:
+    def save(self, value: Any, path: str, **options: Any) -> None:
         _require_frame(self.name, value, series_hint="save series.to_frame(), or use the pickle format")
         options = {"engine": "pyarrow", "compression": "zstd", **options}
         if options["engine"] == "pyarrow":
-            options.setdefault(
-                "version", "2.6"
-            )  # the default from pyarrow 13 on; before that without nanoseconds
-        # Whoever drops the index, splits the file or takes another engine has decided what is to come back.
-        check = check and options["engine"] == "pyarrow" and not options.keys() & {"index", "partition_cols"}
-        if check:
-            _require_exact_frame(self.name, value)
-        if "partition_cols" in options:
-            _write(self.name, lambda: value.to_parquet(path, **options))
-        else:
-            # pandas does not say FileNotFoundError when the folder is missing; open() does, before any work.
-            # pandas takes the name from the handle and lets pyarrow write to that.
-            with open(path, "wb") as file:
-                _write(self.name, lambda: value.to_parquet(file, **options))
-        if check and _unusual(value):
-            try:
-                change = _difference(value, self.load(path))
-            except Exception as error:  # noqa: BLE001  (pandas can fail anywhere on odd labels; reported below)
-                change = f"it cannot be read back: {type(error).__name__}: {error}"
-            if change:
-                raise _not_exact(self.name, change)
+            loss = _loss(value, options.get("index"))
+            if loss:
+                raise DeclarationError(
+                    "The parquet format would not bring this DataFrame back as it is",
+                    facts={"format": self.name, "what": loss},
+                    hint="Convert that part first, or use the pickle format.",
+                )
+            value = _with_categories_noted(value)
+        if "partition_cols" not in options:  # with them the path is a folder
+            _touch(path)
+        _write(self.name, lambda: value.to_parquet(path, **options))
 
     def load(self, path: str, **options: Any) -> Any:
         import pandas as pd
 
-        return pd.read_parquet(path, **{"engine": "pyarrow", **options})
+        frame = pd.read_parquet(path, **{"engine": "pyarrow", **options})
+        if _CATEGORIES in frame.attrs:
+            _restore_categories(frame)
+        return frame
 
 
 class CSV:
@@ -217,32 +211,6 @@ def _require_frame(name: str, value: Any, *, series_hint: str) -> None:
     )
 
 
-def _require_exact_frame(name: str, frame: Any) -> None:
-    """Refuse what can be seen to change without writing it; pyarrow would warn and go on."""
-    import pandas as pd
-
-    change = None
-    if type(frame) is not pd.DataFrame:
-        change = f"a {type(frame).__name__} comes back as a plain DataFrame"
-    elif not isinstance(frame.columns, pd.MultiIndex) and frame.columns.inferred_type.startswith("mixed"):
-        other = next(label for label in frame.columns if not isinstance(label, str))
-        change = f"of column labels of several types, {other!r} comes back as {str(other)!r}"
-    else:
-        for index_name in frame.index.names:
-            if not (index_name is None or isinstance(index_name, str)):
-                change = f"the index name {index_name!r} comes back as {str(index_name)!r}"
-    if change:
-        raise _not_exact(name, change)
-
-
-def _not_exact(name: str, change: str) -> DeclarationError:
-    return DeclarationError(
-        f"The {name} format would not bring this DataFrame back as it is",
-        facts={"format": name, "what": change},
-        hint="Convert that part first, use the pickle format, or accept the change: save(..., check=False).",
-    )
-
-
 def _write(name: str, writer: Callable[[], Any]) -> None:
     """Call a pandas writer; what it cannot hold becomes an error that says so."""
     try:
@@ -271,129 +239,116 @@ def _touch(path: str) -> None:
         pass
 
 
-# -- does parquet bring it back? ---------------------------------------------------------------------------
-
-# Kinds of objects, as pandas.api.types.infer_dtype names them, that parquet has a type for.
-_PLAIN_OBJECTS = frozenset({"string", "bytes", "decimal", "date", "time", "boolean", "empty"})
+# -- what parquet loses ------------------------------------------------------------------------------------
 
 
-def _unusual(frame: Any) -> bool:
-    """Return whether anything about `frame` calls for reading the file back. May err towards True."""
+def _loss(frame: Any, keep_index: bool | None) -> str | None:
+    """Return what of `frame` would be changed or lost without an error; None if nothing.
+
+    Labels, dtypes and object columns other than text are looked at; no file is read back. What pyarrow refuses
+    is left to it.
+    """
     import pandas as pd
 
-    labels = frame.columns
-    if isinstance(labels, pd.MultiIndex) or labels.inferred_type != "string":
-        return True
-    for position, dtype in enumerate(frame.dtypes):
-        if not (
-            _plain_objects(frame.iloc[:, position]) if _is_object(dtype) else _plain_dtype(dtype, len(frame))
-        ):
-            return True
-    index = frame.index
-    if isinstance(index, pd.RangeIndex):
-        return False
-    names = [name for name in index.names if name is not None]
-    levels = index.levels if isinstance(index, pd.MultiIndex) else [index]
-    return len(set(names)) < len(names) or not all(
-        _plain_objects(level) if _is_object(level.dtype) else _plain_dtype(level.dtype, len(frame))
-        for level in levels
+    labels, index, dtypes = frame.columns, frame.index, list(frame.dtypes)
+    objects = [(f"column {labels[n]!r}", frame.iloc[:, n]) for n, dtype in enumerate(dtypes) if _is_object(dtype)]
+    names: list[Any] = []
+    if keep_index is not False:
+        if len(index) and not len(labels) and isinstance(index, pd.RangeIndex):
+            return "rows without columns come back as nothing"
+        names = [name for name in index.names if name is not None]
+        levels = index.levels if isinstance(index, pd.MultiIndex) else [index]
+        objects += [("the index", level) for level in levels if _is_object(level.dtype)]
+    for where, cells in objects:
+        loss = _loss_in_cells(cells)
+        if loss:
+            return f"{where}: {loss}"
+    kind = "levels" if isinstance(labels, pd.MultiIndex) else labels.inferred_type
+    text = kind == "string" and all(isinstance(name, str) for name in names)
+    numbers = kind in ("integer", "floating") and not labels.hasnans and not names
+    if (text or numbers) and not any(isinstance(dtype, pd.ArrowDtype) for dtype in dtypes):
+        return None
+    return _loss_without_rows(frame.iloc[:0], keep_index)
+
+
+def _loss_in_cells(cells: Any) -> str | None:
+    import pandas as pd
+
+    kind = pd.api.types.infer_dtype(cells, skipna=True)
+    if kind == "integer":
+        present = cells.dropna()
+        if len(present) < len(cells) and max(map(abs, present)) > 2**53:
+            return "whole numbers beyond 2**53 next to gaps would be rounded; make them 'Int64'"
+    elif kind == "mixed":
+        if {str, bytes} <= set(map(type, cells.to_numpy())):
+            return "text among bytes would come back as bytes"
+    elif kind == "date":
+        if any(issubclass(one, datetime.datetime) for one in set(map(type, cells.to_numpy()))):
+            return "datetimes among dates would lose the time of day"
+    elif kind in ("datetime", "timedelta"):
+        present = cells.dropna()
+        if len({getattr(value, "tzinfo", None) is None for value in present}) > 1:
+            return "times with and without a time zone would lose it"
+        if any(getattr(value, "nanosecond", getattr(value, "nanoseconds", 0)) for value in present):
+            return "nanoseconds of single objects would be cut off; make it a column of times"
+    return None
+
+
+def _loss_without_rows(empty: Any, keep_index: bool | None) -> str | None:
+    """Return what becomes of unusual labels and dtypes, found out with a file in memory that has no rows."""
+    import pandas as pd
+
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pyarrow's, about labels: refused below, or not changed
+        try:
+            empty.to_parquet(file, engine="pyarrow", index=keep_index)
+        except (TypeError, ValueError, NotImplementedError):
+            return None  # the writer will say it of the real frame
+        try:
+            back = pd.read_parquet(io.BytesIO(file.getvalue()), engine="pyarrow")
+        except (TypeError, ValueError, KeyError, NotImplementedError) as error:
+            return f"labels or dtypes that cannot be read back: {type(error).__name__}: {error}"
+    if not empty.columns.equals(back.columns):
+        pairs = zip(empty.columns, back.columns, strict=True)
+        old, new = next(pair for pair in pairs if repr(pair[0]) != repr(pair[1]))
+        return f"the column label {old!r} would come back as {new!r}"
+    before, after = (
+        [*frame.columns.names, *([] if keep_index is False else frame.index.names)] for frame in (empty, back)
     )
-
-
-def _plain_dtype(dtype: Any, rows: int) -> bool:
-    import pandas as pd
-
-    if isinstance(dtype, pd.CategoricalDtype):
-        # Other categories than text come back as plain columns; of no rows not even text categories do.
-        return dtype.categories.inferred_type in ("string", "empty") and rows > 0
-    if isinstance(dtype, (pd.ArrowDtype, pd.SparseDtype, pd.IntervalDtype, pd.PeriodDtype)):
-        return False
-    return getattr(dtype, "kind", "V") in "iufbmM" or isinstance(dtype, pd.StringDtype)
-
-
-def _plain_objects(values: Any) -> bool:
-    import pandas as pd
-
-    return pd.api.types.infer_dtype(values, skipna=True) in _PLAIN_OBJECTS
+    return None if before == after else f"the names {before} would come back as {after}"
 
 
 def _is_object(dtype: Any) -> bool:
     return bool(dtype == object)  # noqa: E721  (a numpy dtype equals the type it stands for)
 
 
-def _difference(before: Any, after: Any) -> str | None:
-    """Return the first way in which two frames differ that somebody could notice; None if there is none."""
-    if before.shape != after.shape:
-        return f"shape {before.shape} comes back as {after.shape}"
-    for old, new in zip(before.columns, after.columns, strict=True):
-        if not _same(old, new):
-            return f"the column label {old!r} comes back as {new!r}"
-    for what, names, others in (
-        ("columns", before.columns.names, after.columns.names),
-        ("index", before.index.names, after.index.names),
-    ):
-        if list(names) != list(others):
-            return f"the {what} names {list(names)} come back as {list(others)}"
-    if before.index.nlevels != after.index.nlevels:
-        return f"an index of {before.index.nlevels} levels comes back with {after.index.nlevels}"
-    for level in range(before.index.nlevels):
-        change = _values_differ(before.index.get_level_values(level), after.index.get_level_values(level))
-        if change:
-            return f"in the index, {change}"
-    for position, label in enumerate(before.columns):
-        change = _values_differ(before.iloc[:, position], after.iloc[:, position])
-        if change:
-            return f"in column {label!r}, {change}"
-    return None
+# pandas keeps `attrs` in the file, and whoever reads the file without d6tpipe can see what this one means.
+_CATEGORIES = "d6tpipe.categories"
 
 
-def _values_differ(before: Any, after: Any) -> str | None:
+def _with_categories_noted(frame: Any) -> Any:
+    """Return a frame that carries the categories which parquet has no type for: it keeps those of text."""
     import pandas as pd
 
-    old, new = before.dtype, after.dtype
-    text = isinstance(old, pd.StringDtype) and (isinstance(new, pd.StringDtype) or _is_object(new))
-    dates = (
-        getattr(old, "kind", "") in "mM"
-        and getattr(old, "kind", "") == getattr(new, "kind", "")
-        and str(getattr(old, "tz", None)) == str(getattr(new, "tz", None))
-    )
-    nothing = (
-        len(before) == 0 and isinstance(old, pd.CategoricalDtype) and isinstance(new, pd.CategoricalDtype)
-    )
-    if not (old == new or _is_object(old) or text or dates or nothing):
-        return f"dtype {old} comes back as {new}"
-    if not _is_object(old):
-        return None  # a type of its own on both sides: pyarrow stores the values as they are
-    for row, (value, loaded) in enumerate(zip(before, after, strict=True)):
-        if not _same(value, loaded):
-            return f"row {row}, {_show(value)} comes back as {_show(loaded)}"
-    return None
+    noted = {
+        label: {"values": dtype.categories.tolist(), "dtype": str(dtype.categories.dtype), "ordered": dtype.ordered}
+        for label, dtype in frame.dtypes.items()
+        if isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype.kind in "biuf" and isinstance(label, str)
+    }
+    if noted:
+        frame = frame.copy(deep=False)
+        frame.attrs = {**frame.attrs, _CATEGORIES: noted}
+    return frame
 
 
-def _show(value: Any) -> str:
-    text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
-
-
-def _same(value: Any, loaded: Any) -> bool:
-    """Return whether two labels or cells are equal for whoever uses them: 1 is 1.0, but not True nor '1'."""
-    import numpy as np
+def _restore_categories(frame: Any) -> None:
     import pandas as pd
 
-    if isinstance(value, np.ndarray) or isinstance(loaded, np.ndarray):
-        return (
-            isinstance(value, np.ndarray)
-            and isinstance(loaded, np.ndarray)
-            and value.shape == loaded.shape
-            and all(_same(one, other) for one, other in zip(value.ravel(), loaded.ravel(), strict=True))
-        )
-    if isinstance(value, (list, tuple, dict, set, frozenset)) or isinstance(loaded, (list, tuple, dict)):
-        return type(value) is type(loaded) and bool(value == loaded)
-    if pd.isna(value) or pd.isna(loaded):
-        return bool(pd.isna(value) and pd.isna(loaded))
-    if isinstance(value, (bool, np.bool_)) != isinstance(loaded, (bool, np.bool_)):
-        return False
-    return bool(value == loaded)
+    for label, noted in frame.attrs.pop(_CATEGORIES).items():
+        if label in frame.columns:  # load(columns=...) may have left it out
+            categories = pd.Index(noted["values"], dtype=noted["dtype"])
+            frame[label] = pd.Categorical(frame[label], categories, ordered=noted["ordered"])
 
 
 # -- the same bytes for the same workbook ------------------------------------------------------------------

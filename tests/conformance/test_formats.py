@@ -27,7 +27,7 @@ CASES: dict[str, Callable[[], FormatCase]] = {
     "pickle": lambda: FormatCase([None, {"a": (1, {2})}, b"x" * 200_000, datetime.date(2020, 1, 1)]),
     "json": lambda: FormatCase(
         [None, {}, [], "ü\n", 1, 1.5, True, {"a": [1, {"b": None}]}],
-        wrong=[{1, 2}, object(), {"a": (1,)}, {1: 2}],
+        wrong=[{1, 2}, object(), {"a": b"x"}, {(1, 2): 3}],
     ),
     "text": lambda: FormatCase(["", "ü", "a\r\nb\rc\n"], wrong=[b"a", 1, None], detects_damage=False),
     "bytes": lambda: FormatCase(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,14 +86,13 @@ def test_second_call_loads_no_heavy_library(runs):
 def test_outputs_lie_where_it_says_and_load_as_it_says(runs, run_python):
     folder, first, _ = runs
     assert sorted(p.name for p in (folder / "d6tpipe-demo").iterdir()) == ["GetData", "Preprocess", "Train"]
-    lines = [line.strip() for line in first.stdout.splitlines() if line.startswith("    ")]
+    said = first.stdout.partition("To load the best model in Python:")[2]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     code = "\n".join([*lines[:-1], f"print(type({lines[-1]}).__name__)"])
     assert run_python("-W", "ignore", "-c", code, cwd=folder).stdout.strip() == "LinearRegression"
 
 
 def test_the_reset_it_names_empties_the_folder(runs, tmp_path):
-    import shutil
-
     shutil.copytree(runs[0] / "d6tpipe-demo", tmp_path / "d6tpipe-demo")
     (line,) = [line for line in runs[2].stdout.splitlines() if line.startswith("To build them again: ")]
     words = line.partition(": d6tpipe ")[2].split()

@@ -34,7 +34,8 @@ import pytest
 import d6tpipe
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
+README = ROOT / "README.rst"
+PAGES = sorted((ROOT / "docs").glob("*.rst"))
 EXAMPLES = ROOT / "examples" / "README.rst"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -96,7 +97,8 @@ def run_console(block: Block) -> None:
             pytest.fail(f"{block.page}, line {block.line}: {command}expected:\n{output}got:\n{got}", pytrace=False)
 
 
-def run_page(page: Path) -> None:
+def run_page(page: Path) -> types.ModuleType:
+    """Execute the blocks of a page; return the module that they ran in."""
     module = types.ModuleType(f"page_{page.stem}")
     sys.modules[module.__name__] = module  # so that its classes can be pickled and found, as in a notebook
     try:
@@ -114,6 +116,7 @@ def run_page(page: Path) -> None:
                 run_console(block)
             elif block.language != "sh":
                 pytest.fail(f"{page.name}, line {block.line}: nobody checks a block of {block.language}")
+        return module
     finally:
         del sys.modules[module.__name__]
 
@@ -139,9 +142,20 @@ def test_page_does_what_it_says(page, shell):
     run_page(page)
 
 
+@pytest.mark.slow
+def test_readme_example_compares_two_models_once(capsys):
+    module = run_page(README)
+    scores = {name: meta["score"] for name, meta in module.flow.outputLoadMeta().items()}
+    assert scores == {"linear": pytest.approx(0.5177, abs=1e-3), "tree": pytest.approx(0.5013, abs=1e-3)}
+    assert str(scores["tree"])[:5] in capsys.readouterr().out
+    assert type(module.model).__name__ == "DecisionTreeRegressor"
+    again = module.flow.run(execution_summary=False)
+    assert {state.value for result in again.values() for state in result.states.values()} == {"fresh"}
+
+
 def test_every_code_block_is_found():
     """A block that is indented or spelt in a way that `blocks` does not see would never be run."""
-    for page in [*PAGES, EXAMPLES]:
+    for page in [README, *PAGES, EXAMPLES]:
         marked = re.findall(r"^ *\.\. (?:code-block|code|sourcecode)::", page.read_text(encoding="utf-8"), re.M)
         assert len(marked) == sum(block.language != "check" for block in blocks(page)), page.name
         assert ":: python" not in page.read_text(encoding="utf-8").replace("code-block:: python", ""), page.name

@@ -18,6 +18,7 @@ import pytest
 from luigi.date_interval import Custom, Month, Week
 
 import d6tpipe
+import d6tpipe.tasks.h5
 from d6tpipe import FlowExport, FlowImport
 from d6tpipe.errors import DeclarationError, ParameterError, PipeError
 
@@ -192,6 +193,19 @@ def test_formats_per_output_and_the_alias_persists_survive(tmp_path):
 
     again = exported(tmp_path, tasks=Fit()).Fit()
     assert {k: p.name for k, p in again.outputPath().items()} == {k: p.name for k, p in Fit().outputPath().items()}
+
+
+def test_base_classes_have_the_names_users_know(capsys):
+    class Fit(d6tpipe.tasks.TaskData):
+        pass
+
+    class Table(d6tpipe.tasks.h5.TaskH5Pandas):
+        pass
+
+    shown = text(capsys, tasks=[Fit(), Table()])
+    assert "class Fit(d6tflow.tasks.TaskData):" in shown
+    assert "class Table(d6tflow.tasks.h5.TaskH5Pandas):" in shown
+    assert "\nimport d6tflow\nimport d6tflow.tasks.h5\n" in shown
 
 
 def test_a_target_class_of_the_users_is_imported(tmp_path):
@@ -443,7 +457,7 @@ def test_tasks_are_found_by_name_and_attribute(shared):
     assert list(flow.tasks) == ["A", "B", "C"]
     assert flow.tasks.A is flow.tasks["A"] is flow.module_obj.A
     assert "A" in dir(flow.tasks)
-    with pytest.raises(AttributeError, match="no task Aa. Did you mean A"):
+    with pytest.raises(AttributeError, match=r"no task Aa\. Did you mean A"):
         _ = flow.tasks.Aa
 
 
@@ -491,7 +505,7 @@ def test_an_imported_module_may_import_its_neighbours(shared):
 
 
 def test_a_missing_module_names_the_nearest(shared):
-    with pytest.raises(ParameterError, match="Did you mean shared.py"):
+    with pytest.raises(ParameterError, match=r"Did you mean shared\.py"):
         FlowImport(shared, "sharde")
     with pytest.raises(ValueError):  # as d6tflow had it
         FlowImport(shared, "nothing_like_it")

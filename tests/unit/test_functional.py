@@ -240,7 +240,7 @@ def test_options_of_a_run_are_passed_on(flow, ran):
 
 def test_a_failing_step_raises_and_the_rest_can_be_loaded(flow):
     @flow.task(d6tpipe.tasks.TaskCache)
-    @flow.requires(list(flow.steps.values())[0])
+    @flow.requires(flow.steps["numbers"])
     def broken(task):
         raise ValueError("no luck")
 

@@ -124,6 +124,18 @@ def requirements_of_a_collector_run_too():
     return {"names": [named(each) for each in d6tflow.taskflow_upstream(task)], "ran": sorted(set(taken()))}
 
 
+@d6tflow.requires(TrainModel1, TrainModel2)
+class LendsParameters(d6tflow.tasks.TaskAggregator):
+    def run(self):
+        yield self.clone(TrainModel1)
+
+
+@observation
+def requirements_that_are_not_yielded():
+    d6tflow.run(LendsParameters(depth=9, rate=0.75))
+    return {"ran": sorted(taken())}
+
+
 @observation
 def several_parameters_at_once():
     task = TaskAggregator()

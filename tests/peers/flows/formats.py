@@ -238,9 +238,7 @@ class ParquetMulti(d6tflow.tasks.TaskPqPandas):
 
 class ParquetKinds(d6tflow.tasks.TaskPqPandas):
     def run(self):
-        frame = pd.DataFrame(
-            {"c": pd.Categorical(["x", "y", "x"]), "i": pd.array([1, None, 3], dtype="Int64")}
-        )
+        frame = pd.DataFrame({"c": pd.Categorical(["x", "y", "x"]), "i": pd.array([1, None, 3], dtype="Int64")})
         frame["t"] = pd.to_datetime(["2020-01-01"] * 3, utc=True)
         frame["d"] = pd.to_timedelta([1, 2, 3], unit="h")
         self.save(frame.astype({"i": "Int32"}))

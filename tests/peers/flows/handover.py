@@ -6,6 +6,7 @@ Each observation says what was complete before, which bodies ran, and what is lo
 
 import datetime
 import enum
+from pathlib import Path
 
 import luigi
 import pandas as pd
@@ -246,6 +247,21 @@ def an_aggregator():
     seen["complete"] = [task.complete()]
     seen["loaded"] = task.outputLoad()
     return seen
+
+
+@observation
+def exported_classes():
+    """Whoever comes first builds and exports; whoever comes second imports that file."""
+    if not Path("exported.py").exists():
+        flow = d6tflow.Workflow(End, {"word": "exported", "factor": 0.125})
+        flow.run()
+        d6tflow.FlowExport(flows=flow, save=True, path_export="exported.py").generate()
+        return {"complete before": [], "ran": sorted(taken()), "loaded": [flow.outputLoad(), flow.outputLoad(Pair)]}
+    tasks = d6tflow.FlowImport(path=".", module="exported", path_data="data").tasks
+    end, pair = tasks.End(), tasks.Pair()
+    d6tflow.run([end, pair])
+    loaded = [end.outputLoad(), pair.outputLoad()]
+    return {"complete before": [end.complete(), pair.complete()], "ran": taken(), "loaded": loaded}
 
 
 @observation

@@ -156,9 +156,7 @@ def times():
 
 
 def times_of(task):
-    return {
-        name: getattr(task, name) for name in ("day", "month", "year", "hour", "minute", "second", "span")
-    }
+    return {name: getattr(task, name) for name in ("day", "month", "year", "hour", "minute", "second", "span")}
 
 
 @observation

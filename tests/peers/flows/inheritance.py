@@ -151,9 +151,7 @@ def requires_a_dict():
         "default": facts(RequiresDict()),
         "set": facts(RequiresDict(a=2, b=True, shared="t")),
         "one": facts(RequiresDictOfOne(a=9)),
-        "clone_parents_dict": {
-            name: named(task) for name, task in RequiresDict(a=4).clone_parents_dict().items()
-        },
+        "clone_parents_dict": {name: named(task) for name, task in RequiresDict(a=4).clone_parents_dict().items()},
     }
 
 

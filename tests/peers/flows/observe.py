@@ -88,9 +88,7 @@ def taken_any_order():
     """
     position = {named(task): n for n, task in enumerate(RAN)}
     ordered = all(
-        position.get(named(needed), -1) < position[named(task)]
-        for task in RAN
-        for needed in flat(task.requires())
+        position.get(named(needed), -1) < position[named(task)] for task in RAN for needed in flat(task.requires())
     )
     return {"bodies": sorted(taken()), "requirements first": ordered}
 

@@ -77,8 +77,7 @@ class Together(Simple):
 @observation
 def class_attributes_choose_the_file():
     tasks = [
-        cls(n=2)
-        for cls in (Simple, OtherDir, DeepDir, OtherExt, NoParameters, ClassPath, ClassPathObject, Together)
+        cls(n=2) for cls in (Simple, OtherDir, DeepDir, OtherExt, NoParameters, ClassPath, ClassPathObject, Together)
     ]
     tasks += [DoubleExt(), NoParametersTwo()]
     d6tflow.run(tasks)

@@ -170,6 +170,15 @@ def keywords_of_luigi_pass_through():
 
 
 @observation
+def two_workers():
+    seen = {"result": bool(d6tflow.run(Bottom(), workers=2)), "complete": complete(), "files": files()}
+    taken()  # what other processes did is not seen here
+    d6tflow.run(Bottom())
+    seen["second run"] = taken()
+    return seen
+
+
+@observation
 def priority_goes_first():
     class Low(Body):
         priority = -5

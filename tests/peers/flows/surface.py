@@ -29,7 +29,7 @@ def public(holder, wanted):
         if name.startswith("_"):
             continue
         # Through the class, so that a method is seen with its own signature and not bound to anything.
-        thing = inspect.getattr_static(holder, name)
+        thing = inspect.getattr_static(holder, name, None)
         thing = getattr(thing, "__func__", thing)
         if (inspect.isfunction(thing) or inspect.isclass(thing)) and wanted(thing):
             names[name] = thing
@@ -38,7 +38,13 @@ def public(holder, wanted):
 
 def names_of(module):
     seen = {}
-    for name, thing in public(importlib.import_module(module), ours).items():
+    try:
+        imported = importlib.import_module(module)
+    except ImportError:
+        return "cannot be imported"
+    for name, thing in public(imported, ours).items():
+        if module.endswith(".h5") and "H5" not in name:
+            continue  # what it imports for itself
         if inspect.isclass(thing) and thing.__module__ == "luigi.parameter":
             seen[name] = None  # how parameters are made is luigi's business
         else:
@@ -91,15 +97,9 @@ def values():
 
     return {
         "settings": {
-            name: None
-            for name in dir(d6tflow.settings)
-            if name.islower() and name[0] != "_" and name != "luigi"
+            name: None for name in dir(d6tflow.settings) if name.islower() and name[0] != "_" and name != "luigi"
         },
-        "cache": {
-            name: None
-            for name in ("data", "api", "pipe_default_name", "pipes")
-            if hasattr(d6tflow.cache, name)
-        },
+        "cache": {name: None for name in ("data", "api", "pipe_default_name", "pipes") if hasattr(d6tflow.cache, name)},
         "formats": {
             name: [
                 getattr(d6tflow.tasks, name).target_class.__name__,

@@ -37,9 +37,7 @@ class Clean(d6tflow.tasks.TaskPickle):
     def run(self):
         ran(self)
         numbers = self.inputLoad()
-        self.save(
-            {"good": [n for n in numbers if n <= self.limit], "bad": [n for n in numbers if n > self.limit]}
-        )
+        self.save({"good": [n for n in numbers if n <= self.limit], "bad": [n for n in numbers if n > self.limit]})
         self.saveMeta({"limit": self.limit})
 
 
@@ -163,9 +161,7 @@ def reset_upstream():
     flow.run()
     taken()
     seen = {"result": flow.reset_upstream(Clean)}
-    seen["complete without cascade"] = [
-        flow.get_task(task).complete(cascade=False) for task in (Get, Clean, Train)
-    ]
+    seen["complete without cascade"] = [flow.get_task(task).complete(cascade=False) for task in (Get, Clean, Train)]
     flow.run()
     seen["ran"] = taken()
     with answering("n") as questions:
@@ -180,9 +176,7 @@ def reset_downstream():
     flow.run()
     taken()
     seen = {"result": flow.reset_downstream(Clean, Train)}
-    seen["complete without cascade"] = [
-        flow.get_task(task).complete(cascade=False) for task in (Get, Clean, Train)
-    ]
+    seen["complete without cascade"] = [flow.get_task(task).complete(cascade=False) for task in (Get, Clean, Train)]
     flow.run()
     seen["ran"] = taken()
     seen["to the default"] = flow.reset_downstream(Get)
