@@ -118,6 +118,7 @@ class _Body:
 
     def _step(self, work: Callable[[], Any]) -> Outcome:
         task = self.task
+        ours = isinstance(task, TaskData)
         attributes = task.__dict__
         attributes.update(_HOOKS)
         token = FRAME.set(self.frame)
@@ -147,10 +148,9 @@ class _Body:
         finally:
             FRAME.reset(token)
             for name in _HOOKS:
-                if hasattr(type(task), name):  # our classes say None
-                    attributes.pop(name, None)
-                else:  # luigi's tasks have them as None too, in the instance
-                    attributes[name] = None
+                attributes.pop(name, None)
+            if not ours:  # luigi leaves them there as None
+                attributes.update(dict.fromkeys(_HOOKS))
 
     def _tell_failure(self, error: BaseException) -> None:
         try:

@@ -1,7 +1,7 @@
 """The command ``d6tpipe``: a thin skin over `flow`. The only module that needs click.
 
 Exit codes: 0 ok, 1 a task failed, 2 usage or configuration, 3 the target cannot be imported, 4 the graph is invalid,
-5 nothing selected. As in shells, 130 stands for Ctrl-C and 141 for a closed pipe.
+5 nothing selected; 130 interrupted by Ctrl-C, as shells have it.
 """
 
 from __future__ import annotations
@@ -37,24 +37,35 @@ from d6tpipe.errors import (
 )
 from d6tpipe.identity import nearest
 from d6tpipe.interfaces import State
-from d6tpipe.taskview import is_external
+from d6tpipe.taskview import declared_external, is_external
 from d6tpipe.workflows import Workflow, WorkflowMulti
 
 __all__ = ["main"]
 
 OK, TASK_FAILED, USAGE, IMPORT_FAILED, GRAPH_INVALID, NOTHING_SELECTED = range(6)
-INTERRUPTED, PIPE_CLOSED = 130, 141
+INTERRUPTED = 130
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _SHOWN = 20  # how many lines of a list are printed before "and so many more"
 
 
-class _TargetFailed(Exception):
-    """The user's file or module cannot be imported; the text is ready to be printed."""
+class _Stop(click.ClickException):
+    """Ends the command; the text is printed as it is."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.message, err=True)
 
 
-class _NothingSelected(Exception):
-    """The target holds nothing that could be run; the text is ready to be printed."""
+class _TargetFailed(_Stop):
+    """The user's file or module cannot be imported."""
+
+    exit_code = IMPORT_FAILED
+
+
+class _NothingSelected(_Stop):
+    """The target holds nothing that could be run."""
+
+    exit_code = NOTHING_SELECTED
 
 
 # ---- what a TARGET names
@@ -74,7 +85,7 @@ class _Found:
 
 def _of_class(name: str, cls: Any) -> _Found:
     parameters = dict(cls.get_params())
-    external = bool(getattr(cls, "run", None) in (None, NotImplemented) or _plain(cls, "external"))
+    external = declared_external(cls)
     idle = cls.run is luigi.Task.run and not issubclass(cls, luigi.WrapperTask)
     kind = "aggregator" if issubclass(cls, d6tpipe.tasks.TaskAggregator) else "external" if external else "task"
 
@@ -85,7 +96,7 @@ def _of_class(name: str, cls: Any) -> _Found:
         family = cls.get_task_family()
         needed = [n for n, p in parameters.items() if n not in texts and not p.has_task_value(family, n)]
         if needed:
-            return "needs " + ", ".join(f"--{n.replace('_', '-')}" for n in needed)
+            return "needs " + ", ".join(map(_option, needed))
         if external:
             return "external: its data is made elsewhere"
         return "has no run()" if idle else ""
@@ -117,7 +128,7 @@ def _of_workflow(name: str, workflow: Any) -> _Found:
     return _of_tasks(name, kind, about, tasks)
 
 
-def _of_thing(name: str, thing: Any, module: ModuleType) -> list[_Found] | None:
+def _of_thing(name: str, thing: Any) -> list[_Found] | None:
     """Return what `thing` offers, or None if it has nothing to do with tasks."""
     if isinstance(thing, type) and issubclass(thing, luigi.Task) and not issubclass(thing, luigi.Config):
         return [_of_class(name, thing)]
@@ -136,7 +147,7 @@ def _in_module(module: ModuleType) -> list[_Found]:
     for name, thing in list(vars(module).items()):
         own = not isinstance(thing, type) or thing.__module__ == module.__name__
         if not name.startswith("_") and own:
-            for one in _of_thing(name, thing, module) or ():
+            for one in _of_thing(name, thing) or ():
                 found.setdefault(one.name, one)
     return list(found.values())
 
@@ -153,7 +164,7 @@ def _named(module: ModuleType, name: str) -> list[_Found]:
                 + (f"Did you mean {near}?" if near else f"It has: {', '.join(known) or 'no tasks'}.")
             )
         thing = getattr(thing, part)
-    found = _of_thing(name, thing, module)
+    found = _of_thing(name, thing)
     if found is None and callable(thing):  # a step of a functional workflow
         flows = [v for v in vars(module).values() if isinstance(v, functional.Workflow)]
         found = [_of_class(name, f.steps[name]) for f in flows if name in f.steps] or None
@@ -168,9 +179,9 @@ def _named(module: ModuleType, name: str) -> list[_Found]:
     return found
 
 
-def _plain(cls: type, name: str) -> Any:
-    value = getattr(cls, name, None)
-    return None if isinstance(value, (luigi.Parameter, property)) else value
+def _option(name: str) -> str:
+    """Return the option of a parameter as users write it."""
+    return "--" + name.replace("_", "-")
 
 
 def _first_line(cls: type) -> str:
@@ -203,15 +214,11 @@ def _load(place: str) -> ModuleType:
     try:
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
-        if error.name is not None and (place == error.name or place.startswith(error.name + ".")):
-            hint = f"\nThere is a file {place}.py here: its folder is searched, but the import failed." * bool(
-                Path(place + ".py").exists()
-            )
-            raise _TargetFailed(
-                f"There is no module {error.name}.{hint}\n"
-                "TARGET is module:Name, path/to/flow.py or path/to/flow.py:Name."
-            ) from error
-        raise _target_failed(place, error) from error
+        if not f"{place}.".startswith(f"{error.name}."):  # something that the module itself imports
+            raise _target_failed(place, error) from error
+        raise _TargetFailed(
+            f"There is no module {error.name}.\nTARGET is module:Name, path/to/flow.py or path/to/flow.py:Name."
+        ) from error
     except (Exception, SystemExit) as error:
         raise _target_failed(place, error) from error
 
@@ -293,12 +300,11 @@ def _texts(words: Sequence[str], found: Sequence[_Found], options: Iterable[str]
         given, equals, text = word[2:].partition("=")
         name = given if given in known else given.replace("-", "_")
         if name not in known:
-            spelt = {n.replace("_", "-"): n for n in known} | {option.lstrip("-"): option for option in options}
-            near = nearest(given, spelt)
+            near = nearest(f"--{given}", [*map(_option, known), *options])
             raise click.UsageError(
                 f"Nothing selected has a parameter --{given}. "
-                + (f"Did you mean --{near}? " if near else "")
-                + f"Parameters: {', '.join('--' + n.replace('_', '-') for n in known) or 'none'}."
+                + (f"Did you mean {near}? " if near else "")
+                + f"Parameters: {', '.join(map(_option, known)) or 'none'}."
             )
         if not equals:
             if left and not left[0].startswith("--"):
@@ -323,7 +329,7 @@ def _parsed(cls: type, parameters: Mapping[str, Any], texts: Mapping[str, str]) 
             values[name] = parameters[name].parse(text)
         except Exception as error:  # what parse raises is up to whoever wrote the parameter class
             raise ParameterError(
-                f"--{name.replace('_', '-')} of {cls.__name__} cannot be read from {text!r}",
+                f"{_option(name)} of {cls.__name__} cannot be read from {text!r}",
                 facts={"parameter": f"{name} = {type(parameters[name]).__name__}(...)", "problem": error},
                 hint="Write the value as this kind of parameter takes it.",
             ) from error
@@ -332,16 +338,16 @@ def _parsed(cls: type, parameters: Mapping[str, Any], texts: Mapping[str, str]) 
 
 @dataclass
 class _Selection:
-    """What a command works on."""
+    """What a command works on: what was found, and the tasks made of it."""
 
     module: ModuleType
+    found: list[_Found]
+    texts: dict[str, str]
     tasks: list[Any]
-    made: list[tuple[_Found, list[Any]]]
-    left_out: list[tuple[_Found, str]]
 
 
-def _select(target: str, words: Sequence[str], folder: str | None) -> _Selection:
-    """Import a target and make its tasks.
+def _open(target: str, words: Sequence[str], folder: str | None) -> _Selection:
+    """Import a target and find out what it holds and what the words after it say; no task is made.
 
     The data folder is set before the import, for what the module does at its top level, and again after it: what
     the command line says beats what the file says.
@@ -351,38 +357,34 @@ def _select(target: str, words: Sequence[str], folder: str | None) -> _Selection
     module = _load(place)
     _use_folder(folder)
     found = _in_module(module) if name is None else _named(module, name)
-    context = click.get_current_context()
-    texts = _texts(words, found, [o for p in context.command.params for o in p.opts if o.startswith("--")])
-    selection = _Selection(module, [], [], [])
-    for one in found:
-        reason = one.lacks(texts)
-        if reason and name is None:
-            selection.left_out.append((one, reason))
-        elif reason.startswith("needs "):
+    if not found:
+        raise _NothingSelected(f"{_file_of(module)} holds no task, aggregator or workflow at its top level.")
+    command = click.get_current_context().command
+    texts = _texts(words, found, [option for p in command.params for option in p.opts if option.startswith("--")])
+    return _Selection(module, found, texts, [])
+
+
+def _select(target: str, words: Sequence[str], folder: str | None) -> _Selection:
+    """Import a target and make its tasks; say what is left out, and stop if nothing is left."""
+    selection = _open(target, words, folder)
+    named = _split(target)[1] is not None
+    for one in selection.found:
+        reason = one.lacks(selection.texts)
+        if not reason or (named and not reason.startswith("needs ")):
+            selection.tasks += one.make(selection.texts)
+        elif named:
             raise click.UsageError(f"{one.name} {reason}. Write: {target} {reason[6:].replace(',', ' VALUE')} VALUE")
         else:
-            made = one.make({n: text for n, text in texts.items() if n in one.parameters})
-            selection.made.append((one, made))
-            selection.tasks += made
+            click.echo(f"left out: {one.name} ({reason})", err=True)
     selection.tasks = list(dict.fromkeys(selection.tasks))
+    if not selection.tasks:
+        raise _NothingSelected("Nothing to do is left: give the parameters above, or name one: TARGET:Name.")
     return selection
 
 
 def _use_folder(folder: str | None) -> None:
     if folder is not None:
         d6tpipe.set_dir(folder)
-
-
-def _demand(selection: _Selection, target: str) -> None:
-    """Say what was left out; stop if nothing is left."""
-    for one, reason in selection.left_out:
-        click.echo(f"left out: {one.name} ({reason})", err=True)
-    if not selection.tasks:
-        if selection.left_out:
-            raise _NothingSelected("Nothing to do is left: give the parameters above, or name one: TARGET:Name.")
-        raise _NothingSelected(
-            f"{_file_of(selection.module)} holds no task, aggregator or workflow at its top level."
-        )
 
 
 # ---- commands
@@ -447,7 +449,6 @@ def _run(
     if first and max_failures is not None:
         raise click.UsageError("-x is --max-failures 1: give one of them.")
     selection = _select(target, words, folder)
-    _demand(selection, target)
     sys.stdout.flush()
     result = flow.run(
         selection.tasks,
@@ -485,26 +486,20 @@ def _print_failures(result: Any) -> None:
 @_command(name="list")
 def _list(target: str, words: tuple[str, ...], folder: str | None) -> int:
     """List what can be run, with its parameters."""
-    place, name = _split(target)
-    _use_folder(folder)
-    module = _load(place)
-    found = _in_module(module) if name is None else _named(module, name)
-    texts = _texts(words, found, ["--dir"])
-    if not found:
-        raise _NothingSelected(f"{_file_of(module)} holds no task, aggregator or workflow at its top level.")
+    selection = _open(target, words, folder)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "kind", "parameters", "about"):
         table.add_column(column)
-    for one in found:
+    for one in selection.found:
         parameters = " ".join(_described(n, p) for n, p in one.parameters.items())
-        about = "; ".join(filter(None, [one.about, one.lacks(texts)]))
+        about = "; ".join(filter(None, [one.about, one.lacks(selection.texts)]))
         table.add_row(*[Text(cell) for cell in (one.name, one.kind, parameters, about)])
     _console().print(table)
     return OK
 
 
 def _described(name: str, parameter: Any) -> str:
-    option = f"--{name.replace('_', '-')}"
+    option = _option(name)
     default = parameter.task_value("", name) if parameter.has_task_value("", name) else None
     try:
         return option if default is None else f"{option}={parameter.serialize(default)}"
@@ -516,7 +511,6 @@ def _described(name: str, parameter: Any) -> str:
 def _preview(target: str, words: tuple[str, ...], folder: str | None) -> int:
     """Print the tree of the selected tasks."""
     selection = _select(target, words, folder)
-    _demand(selection, target)
     flow.preview(selection.tasks)
     return OK
 
@@ -530,13 +524,8 @@ def _reset(
 ) -> int:
     """Delete the outputs of the selected tasks."""
     selection = _select(target, words, folder)
-    _demand(selection, target)
     chosen = _to_reset(selection, upstream, downstream)
-    doomed = []
-    for task in chosen:
-        for output in flatten(task.output()):
-            if output.exists():
-                doomed.append((task, output))
+    doomed = [(task, output) for task in chosen for output in flatten(task.output()) if output.exists()]
     for task, output in doomed[:_SHOWN]:
         click.echo(f"{'delete' if yes else 'would delete'}  {getattr(output, 'path', repr(task))}")
     if len(doomed) > _SHOWN:
@@ -650,9 +639,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else OK
     except BrokenPipeError:  # d6tpipe list flow.py | head -1
-        # Else Python complains again when it flushes at the end.
+        # Else Python complains when it flushes at the end. The code is the one that click gives.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
+        return 1
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return USAGE
@@ -662,12 +651,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("\nInterrupted: what was built stays, running again does the rest.", err=True)
         return INTERRUPTED
-    except _TargetFailed as error:
-        click.echo(error, err=True)
-        return IMPORT_FAILED
-    except _NothingSelected as error:
-        click.echo(error, err=True)
-        return NOTHING_SELECTED
     except PipeError as error:
         click.echo(error, err=True)
         if error.__cause__ is not None and not isinstance(error.__cause__, (PipeError, ImportError)):

@@ -145,6 +145,10 @@ class Blueprint:
                 },
                 hint=f"Give '{name}' a value that {type(parameter).__name__} takes.",
             ) from error
+        if proper.__class__ is list:  # as luigi does
+            proper = tuple(proper)
+        elif proper.__class__ is set:
+            proper = tuple(sorted(proper, key=repr))
         if proper is not value and parameter.significant:
             self._note_older_text(name, parameter, value, proper)
         return proper, strict_key(parameter, proper)
@@ -270,7 +274,7 @@ def blueprint(cls: type) -> Blueprint:
 def drop_blueprint(cls: type) -> None:
     """Forget what was compiled for `cls` and its subclasses: an attribute of the class has changed."""
     for known in list(_BLUEPRINTS):
-        if issubclass(known, cls):
+        if cls in known.__mro__:  # not issubclass: asked while the class is being made, ABCs remember a wrong no
             del _BLUEPRINTS[known]
         elif cls in (made := _BLUEPRINTS[known])._clones:
             del made._clones[cls]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import luigi
+import luigi.util  # d6tflow imports it, and its users write luigi.util.requires after a bare "import luigi"
 
 from d6tpipe.errors import DeclarationError
 

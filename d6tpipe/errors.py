@@ -6,11 +6,13 @@
     ├── DeclarationError           the class is wrong                      (also a TypeError)
     │   └── ParameterError         a parameter's name or value is wrong    (also a ValueError)
     ├── SettingsError              a setting's name or value is wrong      (also ValueError, AttributeError)
-    ├── GraphError                 the requirements are wrong
+    ├── GraphError                 the requirements are wrong              (also a RuntimeError)
     │   └── CycleError             holds the cycle
     ├── PluginError                unknown, broken or doubly claimed plugin
     ├── StorageError               the disk or the remote said no, or a file cannot be read
-    ├── OutputKeyError             an output name that the task does not declare (also ValueError, IndexError)
+    ├── OutputKeyError             an output or requirement of that name does not exist
+    │                                                  (also ValueError, IndexError, KeyError)
+    ├── FlowNameError              a workflow has no flow of that name     (also a KeyError)
     ├── NotBuiltError              asked to load what was never built      (also a RuntimeError)
     ├── BuildError                 one or more tasks failed; holds each    (also a RuntimeError)
     │   └── MissingOutputError     run() returned, the output is not there
@@ -28,6 +30,7 @@ __all__ = [
     "BuildError",
     "CycleError",
     "DeclarationError",
+    "FlowNameError",
     "GraphError",
     "InternalError",
     "MissingOutputError",
@@ -108,7 +111,7 @@ class SettingsError(PipeError, ValueError, AttributeError):
     """A setting is unknown or has a value that does not fit."""
 
 
-class GraphError(PipeError):
+class GraphError(PipeError, RuntimeError):
     """The requirements of the tasks do not make a graph that can be built."""
 
 
@@ -139,8 +142,12 @@ class StorageError(PipeError):
     """A file could not be written, read or removed; the original error is the ``__cause__``."""
 
 
-class OutputKeyError(PipeError, ValueError, IndexError):
-    """An output name that the task does not declare in ``persist``."""
+class OutputKeyError(PipeError, ValueError, IndexError, KeyError):
+    """An output that the task does not declare in ``persist``, or a requirement that it does not have."""
+
+
+class FlowNameError(PipeError, KeyError):
+    """A `WorkflowMulti` has no flow of that name."""
 
 
 class NotBuiltError(PipeError, RuntimeError):

@@ -231,18 +231,10 @@ def run(
         for reporter in reporters:
             reporter(event)
 
-    def note(failure: Failure) -> Failure:
+    def note(failure: Failure) -> None:
         failures.append(failure)
-        return failure
+        _log(failure)
 
-    def work(node: Node, used: bool) -> Any:
-        outcome = run_body(node, used)
-        if outcome.failure is not None:
-            note(outcome.failure)
-            _log(outcome.failure)
-        return outcome
-
-    run_body = BodyRunner()
     executor = plugins.load("executors", "serial")()
     try:
         with bar or nullcontext():
@@ -251,10 +243,11 @@ def run(
                 plan,
                 view,
                 executor,
-                work,
+                BodyRunner(),
                 report if reporters else _quiet,
-                refuse=lambda node: note(missing_input(node)),
-                fail=lambda node, error: note(failure_of(node.task, error)),
+                refuse=missing_input,
+                fail=lambda node, error: failure_of(node.task, error),
+                note=note,
                 max_failures=max_failures,
             )
     except KeyboardInterrupt:
@@ -309,6 +302,12 @@ def _forced_nodes(graph: Graph, goals: list[Node], forced: Any, all_goals: bool,
     for goal in goals:
         found.update(graph.between(sources, goal))
     return frozenset(found)
+
+
+def tasks_meant(tasks: Any, flow: Any) -> list[Any]:
+    """Return what `tasks` mean in the graph of `flow`: themselves, or all of their families (see `run`, forced)."""
+    graph, _, _ = build_graph(flow, judged=False)
+    return [node.task for task in as_tasks(tasks) for node in _matching(graph, task)]
 
 
 def _matching(graph: Graph, task: Any) -> list[Node]:

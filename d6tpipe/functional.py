@@ -22,21 +22,23 @@ Everything else (trees, forced runs, failures) is what ``d6tpipe.run`` and ``d6t
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from d6tpipe import cache, flow, plugins, settings, utils
+from luigi.task_register import Register
+
+from d6tpipe import cache, flow, plugins, settings
 from d6tpipe.constructor import blueprint
 from d6tpipe.decorators import requires as requires_tasks
 from d6tpipe.errors import DeclarationError, NotBuiltError, ParameterError, PipeError, StorageError
 from d6tpipe.identity import nearest, task_id_text
 from d6tpipe.results import Result
 from d6tpipe.tasks import TaskAggregator, TaskData, outputs
+from d6tpipe.workflows import experiments, warn_unknown
 
 __all__ = ["Workflow"]
 
@@ -45,19 +47,24 @@ Step = Function | str
 """How a step is named by users: the decorated function, or its name."""
 
 
+@dataclass
 class _Recipe:
     """What is declared about one function; a class is made of it as soon as it has a task type."""
 
-    def __init__(self, function: Function) -> None:
-        self.function = function
-        self.task_type: Any = None
-        self.requires: Any = ()  # names of steps and task classes: a sequence, or a dict of them
-        self.attributes: dict[str, Any] = {}
+    function: Function
+    task_type: Any = None
+    requires: Any = ()  # names of steps and task classes: a sequence, or a dict of them
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def classes(self, steps: Mapping[str, Any]) -> Any:
+        """Return the classes that are required, as `requires` has them."""
+        if isinstance(self.requires, Mapping):
+            return {key: steps.get(wanted, wanted) for key, wanted in self.requires.items()}
+        return [steps.get(wanted, wanted) for wanted in self.requires]
 
     def wants(self, name: str) -> bool:
         """Return whether the step `name` is directly required."""
-        wanted = self.requires.values() if isinstance(self.requires, Mapping) else self.requires
-        return any(step == name for step in wanted)
+        return name in (self.requires.values() if isinstance(self.requires, Mapping) else self.requires)
 
 
 class Workflow:
@@ -114,15 +121,7 @@ class Workflow:
                 hint="Write @flow.task(d6tpipe.tasks.TaskPqPandas), or another class of d6tpipe.tasks.",
             )
 
-        def make(function: Function) -> Function:
-            recipe = self._recipe(function)
-            recipe.task_type = task_type
-            self._drafts.pop(function, None)
-            self._recipes[function.__name__] = recipe
-            self._build(function.__name__)
-            return function
-
-        return make
+        return self._declare(task_type=task_type)
 
     def requires(self, *args: Any) -> Callable[[Function], Function]:
         """Declare which steps the decorated function needs; their parameters become its own too.
@@ -141,24 +140,17 @@ class Workflow:
         --------
         ``@flow.requires(get_data)`` or ``@flow.requires({"left": get_a, "right": get_b})``
         """
-        wanted: Any = args
-        if len(args) == 1 and isinstance(args[0], Mapping):
-            wanted = {key: self._wanted(step) for key, step in args[0].items()}
+        one = args[0] if len(args) == 1 else None
+        wanted: Any
+        if isinstance(one, Mapping):
+            wanted = {key: self._wanted(step) for key, step in one.items()}
         else:
             wanted = tuple(self._wanted(step) for step in args)
         if not wanted:
             raise DeclarationError(
                 "flow.requires was given no step", hint="Name the functions it needs: @flow.requires(get_data)."
             )
-
-        def declare(function: Function) -> Function:
-            recipe = self._recipe(function)
-            recipe.requires = wanted
-            if recipe.task_type is not None:
-                self._build(function.__name__)
-            return function
-
-        return declare
+        return self._declare(requires=wanted)
 
     def params(self, **params: Any) -> Callable[[Function], Function]:
         """Declare parameters of the decorated function; inside it they are attributes of the task.
@@ -172,7 +164,7 @@ class Workflow:
         --------
         ``@flow.params(multiplier=d6tpipe.IntParameter(default=0))``
         """
-        return self._attributes(_parameters(params))
+        return self._declare(attributes=_parameters(params))
 
     def persists(self, to_persist: Sequence[str] | Mapping[str, str]) -> Callable[[Function], Function]:
         """Declare the names of the outputs of the decorated function, or a dict of names and formats.
@@ -181,7 +173,7 @@ class Workflow:
         --------
         ``@flow.persists(["train", "test"])``
         """
-        return self._attributes({"persist": to_persist})
+        return self._declare(attributes={"persist": to_persist})
 
     def add_global_params(self, **params: Any) -> None:
         """Give parameters to every step declared so far.
@@ -195,21 +187,23 @@ class Workflow:
                 recipe.attributes[name] = parameter
                 setattr(self.steps[step], name, parameter)
 
-    def _attributes(self, attributes: Mapping[str, Any]) -> Callable[[Function], Function]:
+    def _declare(self, attributes: Mapping[str, Any] | None = None, **facts: Any) -> Callable[[Function], Function]:
+        """Return the decorator that adds to the recipe of a function, and makes its class if it has a task type."""
+
         def declare(function: Function) -> Function:
-            recipe = self._recipe(function)
-            recipe.attributes.update(attributes)
+            name = function.__name__
+            recipe = self._recipes.get(name)
+            if recipe is None or recipe.function is not function:
+                recipe = self._drafts.setdefault(function, _Recipe(function))
+            recipe.attributes.update(attributes or {})
+            vars(recipe).update(facts)
             if recipe.task_type is not None:
-                self._build(function.__name__)
+                self._drafts.pop(function, None)
+                self._recipes[name] = recipe
+                self._build(name)
             return function
 
         return declare
-
-    def _recipe(self, function: Function) -> _Recipe:
-        known = self._recipes.get(getattr(function, "__name__", ""))
-        if known is not None and known.function is function:
-            return known
-        return self._drafts.setdefault(function, _Recipe(function))
 
     def _build(self, name: str) -> None:
         """Make the class of a step, and again those of the steps that use an older one."""
@@ -233,11 +227,10 @@ class Workflow:
             **recipe.attributes,
         }
         step = type(recipe.task_type)(name, (recipe.task_type,), namespace)
-        if not recipe.requires:
-            return step
-        if isinstance(recipe.requires, Mapping):
-            return requires_tasks({key: self._class_of(wanted) for key, wanted in recipe.requires.items()})(step)
-        return requires_tasks(*[self._class_of(wanted) for wanted in recipe.requires])(step)
+        wanted = recipe.classes(self.steps)
+        if isinstance(wanted, dict):
+            return requires_tasks(wanted)(step)
+        return requires_tasks(*wanted)(step) if wanted else step
 
     # ---- running
 
@@ -283,27 +276,24 @@ class Workflow:
             If a task failed, unless ``abort=False``.
         """
         names = [self._name_of(f) for f in (funcs_to_run if isinstance(funcs_to_run, list) else [funcs_to_run])]
-        if multi_params is None:
-            made = {None: [self._instance(name, params or {}) for name in names]}
-        else:
-            if params:
-                raise ParameterError(
-                    "flow.run was given both params and multi_params",
-                    facts={"params": dict(params)},
-                    hint="Write the common values into each experiment of multi_params.",
-                )
-            experiments = _experiments(multi_params)
-            made = {key: [self._instance(name, given) for name in names] for key, given in experiments.items()}
-        self.multi_params = None if multi_params is None else experiments
-        self.multi_params_tasks = {} if multi_params is None else {key: made[key][-1] for key in made}
-        self._roots = {} if multi_params is None else made
+        several = multi_params is not None
+        if several and params:
+            raise ParameterError(
+                "flow.run was given both params and multi_params",
+                facts={"params": dict(params)},
+                hint="Write the common values into each experiment of multi_params.",
+            )
+        given = experiments(multi_params) if several else {None: dict(params or {})}
+        made = {key: [self._instance(name, values) for name in names] for key, values in given.items()}
+        self.multi_params = given if several else None
+        self.multi_params_tasks = {key: tasks[-1] for key, tasks in made.items()} if several else {}
+        self._roots = made if several else {}
         for key, tasks in made.items():
             for name, task in zip(names, tasks, strict=True):
                 self.instantiated_tasks[name] = task
                 self._asked.pop(task, None)
                 self._asked[task] = None
-                given = (params or {}) if multi_params is None else experiments[key]
-                self.params_used.setdefault(name, []).append(dict(given))
+                self.params_used.setdefault(name, []).append(dict(given[key]))
         return flow.run([task for tasks in made.values() for task in tasks], *args, **kwargs)
 
     # ---- loading
@@ -426,16 +416,14 @@ class Workflow:
             )
         if not issubclass(cls, TaskData):
             return  # an aggregator stores nothing of its own
-        folder = Path(outputs._folder(cls, blueprint(cls), None))
+        folder = Path(outputs.folder_of(cls, blueprint(cls), None))
         files = plugins.load("files", "local")
         mine = _ownership(cls)
-        for file_name in sorted(files.listing(str(folder))):
-            path = folder / file_name
-            if mine(file_name):
-                if path.is_dir() and not path.is_symlink():
-                    _remove_folder(path)
-                else:
-                    files.remove(str(path))
+        for path in [folder / file_name for file_name in sorted(files.listing(str(folder))) if mine(file_name)]:
+            if path.is_dir() and not path.is_symlink():
+                _remove_folder(path)
+            else:
+                files.remove(str(path))
         for known in [key for key in cache.data if Path(key).parent == folder and mine(Path(key).name)]:
             del cache.data[known]
 
@@ -465,23 +453,11 @@ class Workflow:
     def _wanted(self, step: Any) -> Any:
         return step if isinstance(step, type) else self._name_of(step)
 
-    def _class_of(self, wanted: Any) -> Any:
-        return wanted if isinstance(wanted, type) else self.steps[wanted]
-
     def _instance(self, name: str, params: Mapping[str, Any]) -> Any:
         """Return the task of a step with those of the given values that it declares."""
         cls = self.steps[name]
-        known = set(cls.get_param_names(include_significant=True)) | {"path", "flows"}
-        anywhere = {n for step in self.steps.values() for n in step.get_param_names(include_significant=True)}
-        for unknown in [n for n in params if n not in known | anywhere]:
-            if settings.unknown_parameters == "error":
-                near = nearest(unknown, anywhere)
-                warnings.warn(
-                    f"No step of this workflow has a parameter '{unknown}'; it is ignored."
-                    + (f" Did you mean '{near}'?" if near else f" Parameters: {', '.join(sorted(anywhere))}."),
-                    UserWarning,
-                    stacklevel=3,
-                )
+        known = {"path", "flows", *blueprint(cls).by_name}
+        warn_unknown(params, known.union(*[blueprint(step).by_name for step in self.steps.values()]))
         return cls(**{n: value for n, value in params.items() if n in known})
 
 
@@ -496,31 +472,6 @@ def _parameters(params: Mapping[str, Any]) -> Mapping[str, Any]:
     return params
 
 
-def _experiments(multi_params: Any) -> dict[Any, Mapping[str, Any]]:
-    """Return {name: parameters} of the forms that `WorkflowMulti` takes as well."""
-    if isinstance(multi_params, Mapping):
-        if multi_params and all(isinstance(values, (list, tuple)) for values in multi_params.values()):
-            return dict(utils.generate_exps_for_multi_param(multi_params))
-        experiments = dict(multi_params)
-    elif isinstance(multi_params, (list, tuple)):
-        experiments = dict(enumerate(multi_params))
-    else:
-        experiments = {"multi_params": multi_params}
-    for name, given in experiments.items():
-        if not isinstance(given, Mapping):
-            raise ParameterError(
-                f"Experiment {name!r} has no parameters",
-                facts={"given": repr(given)},
-                hint="multi_params is {name: {parameter: value}}, a list of {parameter: value}, or lists of values.",
-            )
-    return experiments
-
-
-def _option(cls: Any, name: str) -> Any:
-    """Return a class option, unless a parameter has taken the name."""
-    return None if name in cls.get_param_names(include_significant=True) else getattr(cls, name, None)
-
-
 def _ownership(cls: Any) -> Callable[[str], bool]:
     """Return the test whether a file name in the data folder belongs to an output of `cls`.
 
@@ -528,25 +479,16 @@ def _ownership(cls: Any) -> Callable[[str], bool]:
     ``get_b``). A name that may as well belong to a family with a longer name is left alone.
     """
     family = cls.get_task_family()
-    if not (settings.save_with_param and _option(cls, "save_attrib") in (None, True)):
+    plan = blueprint(cls)
+    if not (settings.save_with_param and outputs.option(cls, plan, "save_attrib", True)):
         keys = tuple(f"{key}." for key in (*cls.persist, "meta"))
         return lambda name: name.startswith(keys)
-    if not blueprint(cls).identity_names:
+    if not plan.identity_names:
         own = f"{task_id_text(family, {})}-"
         return lambda name: name.startswith(own)
     pattern = re.compile(re.escape(family) + r"_.*[0-9a-f]{10}-.+\.")
-    longer = tuple(f"{other}_" for other in _families(TaskData) if other.startswith(f"{family}_"))
+    longer = tuple(f"{other}_" for other in Register.task_names() if other.startswith(f"{family}_"))
     return lambda name: pattern.match(name) is not None and not name.startswith(longer)
-
-
-def _families(cls: Any) -> set[str]:
-    found = set()
-    waiting = [cls]
-    while waiting:
-        for sub in waiting.pop().__subclasses__():
-            found.add(sub.get_task_family())
-            waiting.append(sub)
-    return found
 
 
 def _remove_folder(path: Path) -> None:
@@ -555,6 +497,6 @@ def _remove_folder(path: Path) -> None:
     except OSError as error:
         raise StorageError(
             f"Cannot delete the folder {path.name}",
-            facts={"folder": os.fspath(path.parent), "reason": error.strerror or error},
+            facts={"folder": path.parent, "reason": error.strerror or error},
             hint="Check the permissions of the folder.",
         ) from error

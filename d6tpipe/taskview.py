@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -20,7 +20,7 @@ from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.tasks.outputs import has_older_name, layout, locate
 
-__all__ = ["TaskView", "is_external", "requirements_complete"]
+__all__ = ["TaskView", "declared_external", "is_external", "requirements_complete"]
 
 _FILES, _OUTPUTS, _ASK, _NOTHING = range(4)
 _LIST_FROM = 8  # so many wanted names in one folder make one listing cheaper than a look at each
@@ -41,8 +41,7 @@ class _Kind:
         data = issubclass(cls, TaskData)
         self.luigi = not data and not self.aggregator
         self.wrapper = cls.complete is luigi.WrapperTask.complete  # type: ignore[attr-defined]
-        run = getattr(cls, "run", None)
-        self.external = run is None or run is NotImplemented or bool(_plain(cls, "external"))
+        self.external = declared_external(cls)
         self.may_vary = isinstance(getattr(cls, "external", None), (luigi.Parameter, property))
         self.plain_needs = (
             cls.deps is luigi.Task.deps and cls._requires is luigi.Task._requires  # type: ignore[attr-defined]
@@ -69,6 +68,11 @@ def _plain(cls: type, name: str) -> Any:
     """Return a class option that is a plain value: no parameter, no property."""
     value = getattr(cls, name, None)
     return None if isinstance(value, (luigi.Parameter, property)) else value
+
+
+def declared_external(cls: type) -> bool:
+    """Return whether the outputs of all tasks of `cls` are made elsewhere."""
+    return getattr(cls, "run", None) in (None, NotImplemented) or bool(_plain(cls, "external"))
 
 
 def _ordinary_targets(cls: type) -> bool:
@@ -167,6 +171,8 @@ class TaskView:
         elif kind in kinds or isinstance(structure, luigi.Task):
             return (structure,)
         else:
+            if isinstance(structure, Iterator):  # a generator answers once: the body gets a list
+                structure = node.requires = list(structure)
             return flatten(structure)
         for task in tasks:
             if task.__class__ not in kinds and not isinstance(task, luigi.Task):

@@ -12,7 +12,7 @@ from d6tpipe import flow as flows
 from d6tpipe import settings
 from d6tpipe.binding import binding_for, bound
 from d6tpipe.engine.graph import Graph
-from d6tpipe.errors import DeclarationError, GraphError, NotBuiltError, ParameterError
+from d6tpipe.errors import DeclarationError, FlowNameError, GraphError, NotBuiltError
 from d6tpipe.identity import nearest
 from d6tpipe.results import Result
 from d6tpipe.utils import generate_exps_for_multi_param
@@ -230,7 +230,7 @@ class WorkflowMulti:
 
     def __init__(self, task: Any = None, params: Any = None, path: Any = None, env: str | None = None) -> None:
         self.default_task = task
-        self.params = _experiments(params)
+        self.params = experiments(params)
         self.workflow_objs = {
             name: Workflow(task=task, params=values, path=path, env=env) for name, values in self.params.items()
         }
@@ -245,7 +245,7 @@ class WorkflowMulti:
             return self.workflow_objs[flow]
         except (KeyError, TypeError):
             near = nearest(str(flow), map(str, self.workflow_objs))
-            raise ParameterError(
+            raise FlowNameError(
                 f"There is no flow {flow!r}",
                 facts={"flows": ", ".join(repr(name) for name in list(self.workflow_objs)[:20])},
                 hint=f"Did you mean '{near}'?" if near else "Use one of these names.",
@@ -288,10 +288,13 @@ class WorkflowMulti:
             return self.get_flow(flow).run(tasks, forced, **options)
         chosen = {name: one._tasks(tasks) for name, one in self.workflow_objs.items()}
         self._check_names(chosen)
-        forced_tasks = (
-            None if forced is None else [t for one in self.workflow_objs.values() for t in one._forced(forced)]
-        )
-        result = flows.run([task for group in chosen.values() for task in group], forced_tasks, **options)
+        if forced is not None:  # what it means is settled flow by flow
+            forced = [
+                task
+                for name, one in self.workflow_objs.items()
+                for task in flows.tasks_meant(one._forced(forced), chosen[name])
+            ]
+        result = flows.run([task for group in chosen.values() for task in group], forced, **options)
         return None if result is None else _split(result, chosen)
 
     def _check_names(self, chosen: Mapping[Any, list[Any]]) -> None:
@@ -372,7 +375,8 @@ class WorkflowMulti:
         return answers if flow is not None else set(answers.values())  # a set, as in d6tflow
 
 
-def _experiments(params: Any) -> dict[Any, dict[str, Any]]:
+def experiments(params: Any) -> dict[Any, dict[str, Any]]:
+    """Return ``{name: {parameter: value}}`` of the forms that sets of parameters may be given in."""
     if isinstance(params, Mapping):
         if params and all(isinstance(values, Mapping) for values in params.values()):
             return {name: dict(values) for name, values in params.items()}
@@ -383,7 +387,7 @@ def _experiments(params: Any) -> dict[Any, dict[str, Any]]:
     elif isinstance(params, (list, tuple)) and all(isinstance(values, Mapping) for values in params):
         return {number: dict(values) for number, values in enumerate(params)}
     raise DeclarationError(
-        "The params of a WorkflowMulti must say what its flows are",
+        "Several sets of parameters must say which sets there are",
         facts={"got": repr(params)},
         hint="Pass {'flow': {'name': value}}, [{'name': value}, ...] or {'name': [value, value]}; "
         "for a single set of values use Workflow.",

@@ -34,10 +34,11 @@ class _Loop:
         report: Reporter,
         refuse: Callable[[Node], Failure],
         fail: Callable[[Node, BaseException], Failure],
+        note: Callable[[Failure], object],
         max_failures: int | None,
     ) -> None:
         self.graph, self.plan, self.view, self.executor = graph, plan, view, executor
-        self.work, self.report, self.refuse, self.fail = work, report, refuse, fail
+        self.work, self.report, self.refuse, self.fail, self.note = work, report, refuse, fail, note
         self.max_failures = max_failures
         self.failures = 0
         self.stopped = False
@@ -96,6 +97,7 @@ class _Loop:
     def failed(self, node: Node, failure: Failure) -> None:
         self.failures += 1
         self.plan.failed(node, failure)
+        self.note(failure)
         self.report(Event(EventKind.FAILED, node.task, State.FAILED, node.seconds, failure.error))
         self.tell_skipped()
         if self.waiting:
@@ -218,6 +220,7 @@ def build(
     report: Reporter,
     refuse: Callable[[Node], Failure],
     fail: Callable[[Node, BaseException], Failure],
+    note: Callable[[Failure], object],
     max_failures: int | None = None,
 ) -> None:
     """Build all that `plan` holds; the nodes carry the result.
@@ -235,6 +238,8 @@ def build(
         Returns the failure of a node that cannot be built here (an external task whose output is missing).
     fail : callable
         Returns the failure for an error that the engine met on behalf of a node.
+    note : callable
+        Told every failure, in the order of failing, wherever it comes from.
     max_failures : int, optional
         Start nothing more after so many failures.
 
@@ -243,7 +248,7 @@ def build(
     KeyboardInterrupt
         After all that was not settled has been marked as cancelled.
     """
-    loop = _Loop(graph, plan, view, executor, work, report, refuse, fail, max_failures)
+    loop = _Loop(graph, plan, view, executor, work, report, refuse, fail, note, max_failures)
     try:
         loop.run()
     except BaseException:

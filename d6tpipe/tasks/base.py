@@ -46,7 +46,7 @@ class Task(luigi.Task, metaclass=TaskMeta):
 
     task_id: Any = _TaskId()
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, /, *args: Any, **kwargs: Any) -> None:
         # Reached only from classes with an __init__ of their own; others are made by the generated constructor.
         plan = blueprint(type(self))
         try:

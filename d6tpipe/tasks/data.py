@@ -15,11 +15,11 @@ from luigi.task import flatten
 from d6tpipe import cache, plugins, settings
 from d6tpipe.binding import FRAME
 from d6tpipe.errors import DeclarationError, NotBuiltError, OutputKeyError, StorageError
-from d6tpipe.identity import nearest
+from d6tpipe.identity import FILE_NAME_BYTES, file_name, nearest
 from d6tpipe.targets import CacheTarget, DataTarget, FormatTarget
 from d6tpipe.tasks.base import Task
 from d6tpipe.tasks.meta import ensure_folders
-from d6tpipe.tasks.outputs import folder, has_older_name, layout, locate, target_at, targets
+from d6tpipe.tasks.outputs import folder, has_older_name, layout, targets
 
 __all__ = ["TaskData"]
 
@@ -141,18 +141,15 @@ class TaskData(Task):
         outputs all are written before the first is renamed.
         """
         shape = layout(self)
-        place, names = locate(self)
         frame = FRAME.get()
-        if shape.single:
-            _save_together([(target_at(shape.kinds[0][0], f"{place}{os.sep}{names[0]}"), data)], kwargs)
-        else:
-            if not isinstance(data, Mapping) or set(data) != set(shape.keys):
-                raise self._wrong_keys(data)
-            made = {
-                key: target_at(kind[0], f"{place}{os.sep}{name}")
-                for key, kind, name in zip(shape.keys, shape.kinds, names, strict=True)
-            }
-            _save_together([(made[key], data[key]) for key in shape.keys], kwargs)
+        if not shape.single and (not isinstance(data, Mapping) or set(data) != set(shape.keys)):
+            raise self._wrong_keys(data)
+        if type(self).output is TaskData.output:
+            made = targets(self)
+        else:  # the author says where
+            made = {"data": self.output()} if shape.single else self.output()
+        values = {"data": data} if shape.single else data
+        _save_together([(made[key], values[key]) for key in shape.keys], kwargs)
         if frame is not None and frame.task is self:
             frame.saved.update(shape.keys)
 
@@ -176,8 +173,11 @@ class TaskData(Task):
         )
 
     def _before_run(self, frame: Any) -> None:
-        shape = layout(self)
-        if not shape.in_memory:  # d6tflow's users write to output().path themselves
+        # d6tflow's users write to output().path themselves
+        if type(self).output is not TaskData.output:
+            paths = [str(target.path) for target in flatten(self.output()) if hasattr(target, "path")]
+            ensure_folders({os.path.dirname(path) or "." for path in paths if "://" not in path}, frame.folders)
+        elif not layout(self).in_memory:
             ensure_folders({folder(self)}, frame.folders)
 
     def _after_run(self, frame: Any, value: Any) -> None:
@@ -271,7 +271,7 @@ class TaskData(Task):
                 _member(self, source, name)
             data = {name: _load_all(source[name], as_dict, cached) for name in source if name in names}
             return data[keys] if isinstance(keys, str) else data
-        if isinstance(required, (list, tuple)):
+        if not isinstance(required, luigi.Task):
             return [_load_all(member, as_dict, cached) for member in source]
         if isinstance(source, Mapping):
             return _pick(source, keys, as_dict, cached, getattr(required, "_check_keys", None))
@@ -341,7 +341,10 @@ class TaskData(Task):
     def _meta_path(self) -> str:
         # d6tflow: the name that an output "meta" would have, its last suffix replaced
         name = f"{self.task_id}-meta" if settings.save_with_param and getattr(self, "save_attrib", True) else "meta"
-        return os.path.join(folder(self), PurePath(f"{name}.{self.target_ext}").with_suffix(".pickle").name)
+        name = PurePath(f"{name}.{self.target_ext}").with_suffix(".pickle").name
+        if len(os.fsencode(name)) > FILE_NAME_BYTES:
+            name = file_name(self.task_id, "meta", "pickle")
+        return os.path.join(folder(self), name)
 
     # ---- d6tflow's file sharing; see `d6tpipe.pipes`
 
@@ -375,6 +378,12 @@ def _save_together(pairs: list[tuple[Any, Any]], options: dict[str, Any]) -> Non
     if not pairs:
         return
     (target, value), rest = pairs[0], pairs[1:]
+    if not hasattr(target, "save"):
+        raise DeclarationError(
+            "save() needs targets that can save",
+            facts={"target": repr(target)},
+            hint="Let output() return d6tpipe.targets, or write the file in run() and do not call save().",
+        )
     if getattr(type(target), "save", None) is not FormatTarget.save:
         _save_together(rest, options)
         target.save(value, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Generator
 from types import FunctionType, GeneratorType
@@ -34,6 +35,12 @@ class TaskMeta(Register):
         for method, wrap in _WRAPPERS.items():
             if isinstance(namespace.get(method), FunctionType):
                 namespace[method] = wrap(namespace[method])
+        parameters: dict[int, str] = {}
+        for attribute, value in namespace.items():
+            if isinstance(value, luigi.Parameter):
+                if parameters.setdefault(id(value), attribute) != attribute:
+                    value = copy.copy(value)
+                namespace[attribute] = _own(value, attribute)
         cls = super().__new__(metacls, name, bases, namespace, **kwargs)
         for attribute, value in namespace.items():
             _check_name(cls, attribute, value)
@@ -45,7 +52,7 @@ class TaskMeta(Register):
                     type.__setattr__(cls, method, wrapped)
         return cls
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls, /, *args: Any, **kwargs: Any) -> Any:
         """Return the task with these values; the same object as long as one like it is alive."""
         plan = blueprint(cls)
         try:
@@ -63,6 +70,7 @@ class TaskMeta(Register):
         """Set a class attribute; a parameter set later learns its name, a method is wrapped as in the class body."""
         if isinstance(value, luigi.Parameter):
             _check_name(cls, name, value)
+            value = _own(value, name)
             value.__set_name__(cls, name)
         elif name in _WRAPPERS and isinstance(value, FunctionType):
             value = _WRAPPERS[name](value)
@@ -74,6 +82,11 @@ class TaskMeta(Register):
     def __delattr__(cls, name: str) -> None:
         super().__delattr__(name)
         drop_blueprint(cls)
+
+
+def _own(parameter: Any, name: str) -> Any:
+    """Return `parameter`, or a copy if it goes by another name already: as a descriptor it knows only one."""
+    return parameter if getattr(parameter, "_attribute_name", name) == name else copy.copy(parameter)
 
 
 def _check_name(cls: type, name: str, value: Any) -> None:

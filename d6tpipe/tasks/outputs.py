@@ -119,7 +119,7 @@ def layout(task: Any) -> Layout:
     found: Layout | None = plan.outputs
     if found is not None and "_moved" not in task.__dict__:
         return found
-    named = bool(_option(task, plan, "save_attrib", True))
+    named = bool(option(task, plan, "save_attrib", True))
     found = Layout(plan.cls, task.persist, task.target_class, task.target_ext, named)
     varying = any(isinstance(getattr(plan.cls, name, None), (property, luigi.Parameter)) for name in _OPTIONS)
     if not varying and "_moved" not in task.__dict__:  # no options were set on the instance
@@ -127,7 +127,7 @@ def layout(task: Any) -> Layout:
     return found
 
 
-def _option(task: Any, plan: Blueprint, name: str, default: Any = None) -> Any:
+def option(task: Any, plan: Blueprint, name: str, default: Any = None) -> Any:
     """Return a class option that a parameter of the same name does not answer for."""
     return default if name in plan.by_name else getattr(task, name, default)
 
@@ -137,18 +137,19 @@ def folder(task: Any) -> str:
     return locate(task)[0]
 
 
-def _folder(task: Any, plan: Blueprint, where: str | None) -> str:
+def folder_of(task: Any, plan: Blueprint, where: str | None) -> str:
+    """Return the folder of the outputs of a task, or of its class; `where` is the data folder its workflow says."""
     root: Any = where
     if root is None:
         # the class attribute, or an attribute set on this instance
         root = None if "path" in plan.by_name else getattr(task, "path", None)
     if root is None:
         root = settings.dirpath
-    group = _option(task, plan, "task_group")
+    group = option(task, plan, "task_group")
     pieces = [os.fspath(root)]
     if group is not None:
         pieces.append(f"group={group}")
-    pieces.append(str(_option(task, plan, "target_dir", plan.family.split("_")[0])))
+    pieces.append(str(option(task, plan, "target_dir", plan.family.split("_")[0])))
     return os.path.normpath(os.path.join(*pieces))
 
 
@@ -161,14 +162,14 @@ def locate(task: Any, older: bool = False) -> tuple[str, tuple[str, ...]]:
     shape: Layout | None = plan.outputs
     if shape is None or "_moved" in task.__dict__:
         shape = layout(task)
-        place = _folder(task, plan, task._key[1])
+        place = folder_of(task, plan, task._key[1])
     else:
         if shape.generation != settings.generation:
             shape.folders.clear()
             shape.generation = settings.generation
         where = task._key[1]
         known = shape.folders.get(where)
-        place = known if known is not None else shape.folders.setdefault(where, _folder(task, plan, where))
+        place = known if known is not None else shape.folders.setdefault(where, folder_of(task, plan, where))
     if not (shape.named and settings.save_with_param):
         return place, tuple([tail[1:] for tail in shape.tails])
     task_id: str = (plan.older_task_id(task.__dict__) if older else None) or task.task_id

@@ -444,6 +444,24 @@ def test_ctrl_c_keeps_what_was_built(project):
     assert outputs(project) == ["A_"]
 
 
+def test_a_reader_that_closes_early_is_no_error_message(project):
+    for target in ("flow.py:one", "flow.py"):  # little, and more than fits into one buffer
+        first = subprocess.Popen(
+            [sys.executable, "-m", "d6tpipe", *(["list", target] if target == "flow.py" else ["preview", target])],
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": str(Path(d6tpipe.__file__).parents[1])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert first.stdout is not None and first.stderr is not None
+        first.stdout.close()
+        said = first.stderr.read()
+        first.stderr.close()
+        first.wait()
+        assert "Exception" not in said and "Traceback" not in said, said
+
+
 # ---- identity
 
 

@@ -31,23 +31,16 @@ class World:
         self.plan = Plan(self.graph.order, nodes, self.view, again)
         self.executor = ScriptedExecutor(order, capacity)
         build(
-            self.graph, self.plan, self.view, self.executor, self._work, self.told, self._refuse, self._fail, **options
+            self.graph, self.plan, self.view, self.executor, self.work, self.told, self._refuse, self._fail,
+            self.failures.append, **options,
         )  # fmt: skip
         return self
-
-    def _work(self, node: Any, used: bool) -> Any:
-        outcome = self.work(node, used)
-        if outcome.failure is not None:
-            self.failures.append(outcome.failure)
-        return outcome
 
     def _refuse(self, node: Any) -> Failure:
         return self._fail(node, FileNotFoundError(node.task))
 
     def _fail(self, node: Any, error: BaseException) -> Failure:
-        failure = Failure(node.task, error, "", 0.0)
-        self.failures.append(failure)
-        return failure
+        return Failure(node.task, error, "", 0.0)
 
     @property
     def ran(self) -> list[Any]:

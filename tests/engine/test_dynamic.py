@@ -179,6 +179,7 @@ def test_an_error_in_the_body_after_its_wishes_came_true_is_its_failure(world):
 
     found = world({"top": ["a"]}, bodies={"a": body}).build("top")
     assert {"a": "failed", "x": "built", "top": "upstream_failed"} == found.states
+    assert ["late"] == [str(failure.error) for failure in found.failures]
 
 
 def test_a_body_that_cannot_be_closed_does_not_stop_the_run(world):

@@ -503,8 +503,7 @@ def as_rst() -> str:
     rows = [("What", "d6tflow 0.2.8", "d6tpipe", "Why")]
     rows += [(each.title, each.d6tflow, each.d6tpipe, each.why) for each in DIFFERENCES]
     for row in rows:
-        for number, cell in enumerate(row):
-            lines.append(f"   {'*' if number == 0 else ' '} - {cell[0].upper() + cell[1:]}")
+        lines += [f"   {'*' if number == 0 else ' '} - {cell}" for number, cell in enumerate(row)]
     return "\n".join(lines) + "\n"
 
 

@@ -161,6 +161,12 @@ def test_every_code_block_is_found():
         assert ":: python" not in page.read_text(encoding="utf-8").replace("code-block:: python", ""), page.name
 
 
+def test_page_for_d6tflow_users_has_the_differences_that_are_tested(run_python):
+    table = run_python(str(ROOT / "tests" / "peers" / "differences.py")).stdout
+    page = (ROOT / "docs" / "coming_from_d6tflow.rst").read_text(encoding="utf-8")
+    assert table in page, "put what python tests/peers/differences.py prints between the two comments of the page"
+
+
 def modules_with_examples() -> list[str]:
     """Return the modules of d6tpipe that have ``>>>`` in their text."""
     names = ["d6tpipe", *(found.name for found in pkgutil.walk_packages(d6tpipe.__path__, "d6tpipe."))]

@@ -274,7 +274,7 @@ def test_an_unknown_step_names_the_nearest(flow):
 
 
 def test_a_parameter_that_no_step_has_warns_with_the_nearest(flow):
-    with pytest.warns(UserWarning, match="no.*parameter 'bye'.*Did you mean 'by'|No step.*'bye'.*Did you mean 'by'"):
+    with pytest.warns(UserWarning, match="No task of the flow has a parameter 'bye'. Did you mean 'by'"):
         flow.run("scale", params={"bye": 2})
     assert flow.outputLoad("scale") == [1, 2, 3, "abc"]
 
@@ -323,7 +323,7 @@ def test_experiments_of_any_form_and_width(flow, given, names):
 
 def test_experiments_without_parameters_are_an_error(flow, ran):
     for wrong in ({"a": 1}, [1], 3, {"a": {"by": 1}, "b": [1]}):
-        with pytest.raises(ParameterError, match="has no parameters"):
+        with pytest.raises(DeclarationError, match="which sets there are"):
             flow.run("scale", multi_params=wrong)
     with pytest.raises(ParameterError, match="both params and multi_params"):
         flow.run("scale", params={"by": 1}, multi_params=EXPERIMENTS)
