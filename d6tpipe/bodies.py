@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -14,23 +13,28 @@ import luigi
 from luigi.task import flatten
 
 from d6tpipe.binding import FRAME, Frame
-from d6tpipe.errors import MissingOutputError
+from d6tpipe.errors import MissingOutputError, PipeError, is_ours, warn
 from d6tpipe.interfaces import Failure, Outcome, State
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.outputs import layout
 
 __all__ = ["BodyRunner", "failure_of", "missing_input"]
 
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def failure_of(task: Any, error: BaseException, seconds: float = 0.0) -> Failure:
     """Return the failure for `error`; its traceback starts at the first frame that is not ours."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
+    while frames is not None and is_ours(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     if frames is not None:
         error.__traceback__ = frames  # what the user sees begins with the user's code
+        if isinstance(error, PipeError):  # ... and ends with it, where our message says the rest
+            last, link = frames, frames.tb_next
+            while link is not None:
+                last = last if is_ours(link.tb_frame.f_code.co_filename) else link
+                link = link.tb_next
+            last.tb_next = None
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     return Failure(task, error, text, seconds)
 
@@ -157,7 +161,7 @@ class _Body:
             self.task.on_failure(error)
         except Exception as second:  # noqa: BLE001  (reported; the first error matters more)
             text = f"on_failure of {self.task!r} raised {type(second).__name__}: {second}"
-            warnings.warn(text, stacklevel=1)
+            warn(text)
 
     def _drive(self, step: Callable[[], Any]) -> None:
         """Step a generator until it ends or yields something that is not complete."""
@@ -205,10 +209,9 @@ class _Body:
         missing = [target for target in outputs if not target.exists()]
         if not self.used and not frame.saved and len(missing) == len(outputs):
             if outputs:
-                warnings.warn(
+                warn(
                     f"{task!r} ran but saved nothing: its output {getattr(missing[0], 'path', missing[0])} "
-                    "does not exist, so it will run again next time. Call self.save(...) in run().",
-                    stacklevel=1,
+                    "does not exist, so it will run again next time. Call self.save(...) in run()."
                 )
             return Outcome(State.NO_OUTPUT, self.seconds)
         error = MissingOutputError(

@@ -130,7 +130,7 @@ class Blueprint:
 
     def admit(self, name: str, value: Any) -> tuple[Any, Hashable]:
         """Return the canonical form of a given value, and what stands for it in the key (None: unhashable)."""
-        parameter = self.by_name[name]
+        parameter: Any = self.by_name[name]
         if value is None and parameter._default is None:  # declared so: None is one of its values
             return None, type(None)
         try:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import luigi
 import luigi.util  # d6tflow imports it, and its users write luigi.util.requires after a bare "import luigi"
 
 from d6tpipe.errors import DeclarationError
 
+_Class = TypeVar("_Class", bound=type)
+
 __all__ = ["clone_parent", "inherits", "requires"]
 
 
-def inherits(*tasks: Any, **named: Any) -> Callable[[type], type]:
+def inherits(*tasks: Any, **named: Any) -> Callable[[_Class], _Class]:
     """Give a task class the parameters of others that it does not declare itself.
 
     Parameters
@@ -31,7 +33,7 @@ def inherits(*tasks: Any, **named: Any) -> Callable[[type], type]:
     """
     classes = _check("inherits", tasks, named)
 
-    def decorate(cls: type) -> type:
+    def decorate(cls: _Class) -> _Class:
         for other in classes.values() if isinstance(classes, Mapping) else classes:
             for name, parameter in other.get_params():
                 if not hasattr(cls, name):
@@ -59,7 +61,7 @@ def inherits(*tasks: Any, **named: Any) -> Callable[[type], type]:
     return decorate
 
 
-def requires(*tasks: Any, **named: Any) -> Callable[[type], type]:
+def requires(*tasks: Any, **named: Any) -> Callable[[_Class], _Class]:
     """Make a task class require others, with its own values for the parameters they share.
 
     Parameters
@@ -76,7 +78,7 @@ def requires(*tasks: Any, **named: Any) -> Callable[[type], type]:
     """
     classes = _check("requires", tasks, named)
 
-    def decorate(cls: type) -> type:
+    def decorate(cls: _Class) -> _Class:
         cls = inherits(*tasks, **named)(cls)
 
         def requires(self: Any) -> Any:
@@ -92,7 +94,7 @@ def requires(*tasks: Any, **named: Any) -> Callable[[type], type]:
     return decorate
 
 
-def clone_parent(cls: type) -> type:
+def clone_parent(cls: _Class) -> _Class:
     """Write ``requires()`` as ``self.clone_parent()``; deprecated, use `requires`."""
     warnings.warn("d6tpipe.clone_parent is replaced by @d6tpipe.requires(...)", DeprecationWarning, stacklevel=2)
 

@@ -23,6 +23,9 @@ Every message answers four questions: what happened, to which task, with which f
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,7 +44,11 @@ __all__ = [
     "PluginError",
     "SettingsError",
     "StorageError",
+    "is_ours",
+    "warn",
 ]
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 class PipeError(Exception):
@@ -176,3 +183,16 @@ class MissingOutputError(BuildError):
 
 class InternalError(PipeError):
     """Something that cannot happen has happened: a bug in d6tpipe, please report it."""
+
+
+def is_ours(file: str) -> bool:
+    """Return whether a source file belongs to d6tpipe itself; the demo counts as user's code."""
+    return file.startswith(_PACKAGE) and not file.startswith(_PACKAGE + "demo")
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, pointing at the line of the user's code that led here."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and is_ours(frame.f_code.co_filename):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level - 1)

@@ -30,9 +30,10 @@ from luigi.date_interval import DateInterval
 from luigi.parameter import ParameterVisibility
 
 from d6tpipe import flow, plugins
+from d6tpipe.constructor import blueprint
 from d6tpipe.errors import DeclarationError, ParameterError, PipeError
 from d6tpipe.identity import nearest
-from d6tpipe.tasks import TaskAggregator, TaskData
+from d6tpipe.tasks import TaskAggregator, TaskData, outputs
 
 __all__ = ["FlowExport", "FlowImport"]
 
@@ -46,6 +47,8 @@ _LOCATION = ("path", "pipename", "task_group", "target_dir", "target_ext", "save
 # Arguments that a parameter class needs besides its default, by the luigi class it derives from: the argument, the
 # attribute that keeps it, and the value that may be left out.
 _REQUIRED: Any = object()
+_NUMBER = luigi.NumericalParameter(var_type=int, min_value=0, max_value=1)
+_MOMENT = (("interval", "interval", 1), ("start", "start", luigi.DateHourParameter().start))
 _ARGUMENTS: dict[type, tuple[tuple[str, str, Any], ...]] = {
     luigi.EnumParameter: (("enum", "_enum", _REQUIRED),),
     luigi.EnumListParameter: (("enum", "_enum", _REQUIRED),),
@@ -54,14 +57,14 @@ _ARGUMENTS: dict[type, tuple[tuple[str, str, Any], ...]] = {
         ("var_type", "_var_type", _REQUIRED),
         ("min_value", "_min_value", _REQUIRED),
         ("max_value", "_max_value", _REQUIRED),
-        ("left_op", "_left_op", luigi.NumericalParameter(var_type=int, min_value=0, max_value=1)._left_op),
-        ("right_op", "_right_op", luigi.NumericalParameter(var_type=int, min_value=0, max_value=1)._right_op),
+        ("left_op", "_left_op", _NUMBER._left_op),
+        ("right_op", "_right_op", _NUMBER._right_op),
     ),
     luigi.PathParameter: (("absolute", "absolute", False),),
-    luigi.DateHourParameter: (("interval", "interval", 1),),
-    luigi.DateMinuteParameter: (("interval", "interval", 1),),
-    luigi.DateSecondParameter: (("interval", "interval", 1),),
-    luigi.DateParameter: (("interval", "interval", 1),),
+    luigi.DateParameter: (("interval", "interval", 1), ("start", "start", luigi.DateParameter().start)),
+    luigi.DateHourParameter: _MOMENT,
+    luigi.DateMinuteParameter: _MOMENT,
+    luigi.DateSecondParameter: _MOMENT,
 }
 
 
@@ -145,11 +148,8 @@ class _Source:
             return f"[{self._items(value)}]"
         if kind is tuple:
             return f"({self._items(value)},)" if len(value) == 1 else f"({self._items(value)})"
-        if kind in (set, frozenset):
-            if not value:
-                return f"{kind.__name__}()"
-            items = ", ".join(sorted(self.literal(item) for item in value))  # sorted: the text must not vary
-            return f"frozenset({{{items}}})" if kind is frozenset else f"{{{items}}}"
+        if kind in (set, frozenset):  # sorted: the text must not vary
+            return f"{kind.__name__}([{', '.join(sorted(self.literal(item) for item in value))}])"
         if isinstance(value, enum.Enum):
             return self._member(value)
         if kind in (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone):
@@ -158,12 +158,8 @@ class _Source:
             return f"{self.reference(kind)}.parse({value.to_string()!r})"
         if isinstance(value, pathlib.PurePath):
             return f"{self.module('pathlib')}.{'Path' if isinstance(value, Path) else kind.__name__}({str(value)!r})"
-        if kind is Decimal:
-            return f"{self.module('decimal')}.Decimal({str(value)!r})"
-        if kind is Fraction:
-            return f"{self.module('fractions')}.Fraction({value.numerator}, {value.denominator})"
-        if kind is UUID:
-            return f"{self.module('uuid')}.UUID({str(value)!r})"
+        if kind in (Decimal, Fraction, UUID):
+            return f"{self.reference(kind)}({str(value)!r})"
         if isinstance(value, Mapping):  # luigi freezes the dict of a DictParameter; its constructor does so again
             return "{" + ", ".join(f"{self.literal(k)}: {self.literal(v)}" for k, v in value.items()) + "}"
         if kind.__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", None) == 0:
@@ -269,7 +265,7 @@ class FlowExport:
         families: dict[str, list[Any]] = {}
         left_out: dict[str, str] = {}
         for task in self.tasks:
-            if _class_option(task, "export", True) is False:
+            if _option(task, "export", True) is False:
                 continue
             if not isinstance(task, TaskData):
                 why = "stores nothing itself" if isinstance(task, TaskAggregator) else "a plain luigi task"
@@ -306,7 +302,7 @@ class FlowExport:
         lines = [f"class {cls.__name__}({source.reference(base)}):", "    external = True"]
         if cls.get_task_namespace():
             lines.append(f"    task_namespace = {cls.get_task_namespace()!r}")
-        lines.append(f"    persist = {self._written(first, 'persist', _persist(first), source)}")
+        lines.append(f"    persist = {self._written(first, 'persist', first.persist, source)}")
         lines += self._location(tasks, base, source)
         for name, parameter in _parameters(first).items():
             lines.append(f"    {name} = {self._parameter(name, parameter, tasks, source)}")
@@ -315,7 +311,9 @@ class FlowExport:
     def _location(self, tasks: Sequence[Any], base: Any, source: _Source) -> list[str]:
         lines = []
         for name in _LOCATION:
-            values = {repr(value): value for value in (_location_of(task, name) for task in tasks)}
+            # The folder of the workflow that made a task beats the one of its class.
+            stated = [outputs.stated_path(task) if name == "path" else _option(task, name) for task in tasks]
+            values = {repr(value): value for value in stated}
             if len(values) > 1:
                 raise DeclarationError(
                     f"Tasks of {tasks[0].task_family} differ in '{name}', and one class cannot hold both",
@@ -325,7 +323,7 @@ class FlowExport:
             value = next(iter(values.values()))
             if value is not None and value != getattr(base, name, None):
                 lines.append(f"    {name} = {self._written(tasks[0], name, value, source)}")
-        target = _class_option(tasks[0], "target_class", None)
+        target = _option(tasks[0], "target_class")
         if target is not getattr(base, "target_class", None):
             lines.append(f"    target_class = {self._written(tasks[0], 'target_class', target, source)}")
         return lines
@@ -389,21 +387,8 @@ def _parameters(task: Any) -> dict[str, Any]:
     return dict(task.get_params())
 
 
-def _class_option(task: Any, name: str, default: Any) -> Any:
-    """Return an attribute of a task, unless the user has a parameter of that name."""
-    return default if name in _parameters(task) else getattr(task, name, default)
-
-
-def _location_of(task: Any, name: str) -> Any:
-    if name != "path":
-        return _class_option(task, name, None)
-    # The folder of the workflow that made the task beats the one of its class.
-    path = task._bound_path() or _class_option(task, "path", None)
-    return None if path is None else os.fspath(path)
-
-
-def _persist(task: Any) -> Any:
-    return _class_option(task, "persists", None) or task.persist
+def _option(task: Any, name: str, default: Any = None) -> Any:
+    return outputs.option(task, blueprint(type(task)), name, default)
 
 
 def _place(cls: type) -> str:

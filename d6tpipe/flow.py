@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import inspect
 import logging
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,11 +19,12 @@ from d6tpipe.engine.build import build
 from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.engine.plan import Plan
-from d6tpipe.errors import GraphError, ParameterError, StorageError
+from d6tpipe.errors import GraphError, ParameterError, StorageError, warn
 from d6tpipe.identity import nearest
 from d6tpipe.interfaces import Event, EventKind, Failure
 from d6tpipe.progress import progress_for
 from d6tpipe.results import Result
+from d6tpipe.tasks import TaskAggregator
 from d6tpipe.taskview import TaskView, is_external
 from d6tpipe.trees import tree_text
 
@@ -51,8 +51,8 @@ _LUIGI_OPTIONS = frozenset(
     {
         "assistant", "autoload_range", "cache_task_completion", "check_complete_on_run", "check_unfulfilled_deps",
         "detailed_summary", "force_multiprocessing", "keep_alive", "local_scheduler", "lock_pid_dir", "lock_size",
-        "log_level", "logging_conf_file", "max_keep_alive_idle_duration", "max_reschedules", "module", "no_configure_logging",
-        "no_install_shutdown_handler", "no_lock", "parallel_scheduling", "parallel_scheduling_processes",
+        "log_level", "logging_conf_file", "max_keep_alive_idle_duration", "max_reschedules", "module",
+        "no_configure_logging", "no_install_shutdown_handler", "no_lock", "parallel_scheduling", "parallel_scheduling_processes",
         "scheduler_host", "scheduler_port", "scheduler_url", "send_failure_email", "set_worker_id", "take_lock",
         "task_limit", "task_process_context", "timeout", "wait_interval", "wait_jitter", "worker_timeout",
     }
@@ -288,14 +288,20 @@ def _check_workers(workers: Any) -> None:
         raise ParameterError(
             "workers must be a whole number of at least 1", facts={"got": repr(workers)}, hint="Write workers=1."
         )
-    warnings.warn(f"workers={workers}: bodies run one after the other in this version", stacklevel=3)
+    warn(f"workers={workers}: bodies run one after the other in this version")
 
 
 def _forced_nodes(graph: Graph, goals: list[Node], forced: Any, all_goals: bool, upstream: bool) -> frozenset[Node]:
     """Return what has to be built again; forced tasks and all between them and what was asked for."""
     if upstream:
         return frozenset(graph.upstream(goals))
-    sources: list[Node] = list(goals) if all_goals else []
+    sources: list[Node] = []
+    pending = list(goals) if all_goals else []
+    while pending:
+        node = pending.pop()
+        sources.append(node)
+        if isinstance(node.task, TaskAggregator):  # to build it again is to build what it stands for
+            pending += node.needs
     for task in [] if forced is None else as_tasks(forced):
         sources += _matching(graph, task)
     found: set[Node] = set()

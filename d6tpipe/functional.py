@@ -87,7 +87,7 @@ class Workflow:
     def __init__(self) -> None:
         self.steps: dict[str, Any] = {}
         self.instantiated_tasks: dict[str, Any] = {}
-        self.multi_params: dict[Any, Mapping[str, Any]] | None = None
+        self.multi_params: dict[Any, dict[str, Any]] | None = None
         self.multi_params_tasks: dict[Any, Any] = {}
         self.params_used: dict[str, list[dict[str, Any]]] = {}
         self._drafts: dict[Function, _Recipe] = {}  # not steps yet: @flow.task, the topmost decorator, comes last
@@ -283,7 +283,7 @@ class Workflow:
                 facts={"params": dict(params)},
                 hint="Write the common values into each experiment of multi_params.",
             )
-        given = experiments(multi_params) if several else {None: dict(params or {})}
+        given: dict[Any, dict[str, Any]] = experiments(multi_params) if several else {None: dict(params or {})}
         made = {key: [self._instance(name, values) for name in names] for key, values in given.items()}
         self.multi_params = given if several else None
         self.multi_params_tasks = {key: tasks[-1] for key, tasks in made.items()} if several else {}

@@ -64,6 +64,7 @@ EXTRAS = {
     "polars": "polars",
     "ray": "ray",
     "s3fs": "s3",
+    "sklearn": "demo",
     "tables": "hdf",
     "torch": "torch",
 }

@@ -123,7 +123,8 @@ class Result:
         """The summary that is printed after a run."""
         total = sum(self.counts.values())
         rule = "===== d6tpipe Execution Summary ====="
-        lines = ["", rule, "", f"{'Would run' if self._dry else 'Looked at'} {total} tasks in {self.seconds:.2f} s:"]
+        tasks = "1 task" if total == 1 else f"{total} tasks"
+        lines = ["", rule, "", f"Looked at {tasks} in {self.seconds:.2f} s:"]
         for state, words in _HEADLINES:
             if self.counts[state]:
                 lines.append(f"* {self.counts[state]} {words}:")

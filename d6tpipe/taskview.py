@@ -15,7 +15,7 @@ from luigi.task import BulkCompleteNotImplementedError, flatten
 from d6tpipe import cache, plugins, settings
 from d6tpipe.binding import bound
 from d6tpipe.engine.graph import Graph
-from d6tpipe.errors import GraphError, PipeError
+from d6tpipe.errors import GraphError, PipeError, warn
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.tasks.outputs import has_older_name, layout, locate
@@ -249,7 +249,7 @@ class TaskView:
     def _aggregated(self, task: Any) -> list[Any]:
         children: list[Any] = task._children()
         if not children:
-            warnings.warn(f"{task!r} stands for no task at all: its run() yields nothing", stacklevel=2)
+            warn(f"{task!r} stands for no task at all: its run() yields nothing")
         return children
 
     # ---- completeness
@@ -298,9 +298,8 @@ class TaskView:
         except (BulkCompleteNotImplementedError, NotImplementedError):
             return
         except Exception as error:  # noqa: BLE001  (reported)
-            warnings.warn(
-                f"{cls.__name__}.bulk_complete failed ({type(error).__name__}: {error}); asking task by task",
-                stacklevel=2,
+            warn(
+                f"{cls.__name__}.bulk_complete failed ({type(error).__name__}: {error}); asking task by task"
             )
             return
         if complete <= set(asked):  # else it speaks of values in another form: ask one by one
@@ -347,8 +346,8 @@ class TaskView:
                 if other is not node:
                     raise GraphError(
                         "Two tasks would write the same output",
-                        facts={"one": repr(other.task), "other": repr(node.task), "path": os.path.join(folder, name)},
-                        hint="Let their names differ: parameters that are significant, save_attrib, target_dir or path.",
+                        facts={"one": other.task, "other": node.task, "path": os.path.join(folder, name)},
+                        hint="Let their names differ: significant parameters, save_attrib, target_dir or path.",
                     )
 
 

@@ -644,7 +644,7 @@ class _ScriptedSuspension:
             self.requirements = next(self.generator)
         except StopIteration:
             return Outcome(State.BUILT, 1.0)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (reported)
             return Outcome(State.FAILED, 1.0, Failure(self.task, error, "", 1.0))
         return Outcome(State.RUNNING, 1.0, suspension=self)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from d6tpipe import flow as flows
 from d6tpipe import settings
 from d6tpipe.binding import binding_for, bound
 from d6tpipe.engine.graph import Graph
-from d6tpipe.errors import DeclarationError, FlowNameError, GraphError, NotBuiltError
+from d6tpipe.errors import DeclarationError, FlowNameError, GraphError, NotBuiltError, warn
 from d6tpipe.identity import nearest
 from d6tpipe.results import Result
 from d6tpipe.utils import generate_exps_for_multi_param
@@ -429,4 +428,4 @@ def warn_unknown(names: Iterable[str], known: Iterable[str]) -> None:
         if name not in known:
             near = nearest(name, known)
             hint = f" Did you mean '{near}'?" if near else ""
-            warnings.warn(f"No task of the flow has a parameter '{name}'.{hint}", stacklevel=4)
+            warn(f"No task of the flow has a parameter '{name}'.{hint}")

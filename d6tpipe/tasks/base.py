@@ -134,7 +134,7 @@ class Task(luigi.Task, metaclass=TaskMeta):
         return [name for name, parameter in blueprint(cls).parameters if include_significant or parameter.significant]
 
     @property
-    def param_kwargs(self) -> dict[str, Any]:
+    def param_kwargs(self) -> dict[str, Any]:  # type: ignore[override]
         """The values of all parameters by name."""
         return {name: self.__dict__[name] for name in blueprint(type(self)).by_name}
 

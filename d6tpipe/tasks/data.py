@@ -220,8 +220,8 @@ class TaskData(Task):
         if layout(self).single:
             if keys is not None:
                 self._check_keys([keys] if isinstance(keys, str) else keys)
-            return _load(found, cached)
-        return _pick(found, keys, as_dict, cached, self._check_keys)
+            return _load(found, cached, self)
+        return _pick(found, keys, as_dict, cached, self)
 
     def _why_incomplete(self) -> dict[str, Any]:
         for target in flatten(self.output()):
@@ -269,13 +269,14 @@ class TaskData(Task):
             names = list(source) if keys is None else [keys] if isinstance(keys, str) else list(keys)
             for name in names:
                 _member(self, source, name)
-            data = {name: _load_all(source[name], as_dict, cached) for name in source if name in names}
+            data = {name: _load_all(source[name], as_dict, cached, required[name]) for name in source if name in names}
             return data[keys] if isinstance(keys, str) else data
         if not isinstance(required, luigi.Task):
-            return [_load_all(member, as_dict, cached) for member in source]
+            tasks = list(required)
+            return [_load_all(member, as_dict, cached, task) for member, task in zip(source, tasks, strict=True)]
         if isinstance(source, Mapping):
-            return _pick(source, keys, as_dict, cached, getattr(required, "_check_keys", None))
-        return _load_all(source, as_dict, cached)
+            return _pick(source, keys, as_dict, cached, required)
+        return _load_all(source, as_dict, cached, required)
 
     # ---- metadata
 
@@ -398,31 +399,36 @@ def _save_together(pairs: list[tuple[Any, Any]], options: dict[str, Any]) -> Non
     target.store(fill)
 
 
-def _load(target: Any, cached: bool) -> Any:
-    return target.load() if isinstance(target, CacheTarget) or not cached else target.load(cached=True)
+def _load(target: Any, cached: bool, task: Any) -> Any:
+    try:
+        return target.load() if isinstance(target, CacheTarget) or not cached else target.load(cached=True)
+    except StorageError as error:  # a target knows its file, not the task to reset
+        if error.task is None and isinstance(task, luigi.Task):
+            error.task = repr(task)
+        raise
 
 
-def _load_all(source: Any, as_dict: bool, cached: bool) -> Any:
+def _load_all(source: Any, as_dict: bool, cached: bool, task: Any) -> Any:
     """Load one requirement: a target, targets by name, or a list of requirements (an aggregator's)."""
     if isinstance(source, Mapping):
-        found = {name: _load_all(target, as_dict, cached) for name, target in source.items()}
+        found = {name: _load_all(target, as_dict, cached, task) for name, target in source.items()}
         return found if as_dict else list(found.values())
     if isinstance(source, (list, tuple)):
-        return [_load_all(member, as_dict, cached) for member in source]
+        return [_load_all(member, as_dict, cached, None) for member in source]
     if not hasattr(source, "load"):
         raise DeclarationError(
             "inputLoad() met an output that has no load()",
             facts={"output": repr(source), "path": getattr(source, "path", "unknown")},
             hint="Read it through self.input(), for example with self.input().open().",
         )
-    return _load(source, cached)
+    return _load(source, cached, task)
 
 
-def _pick(source: Mapping[str, Any], keys: Any, as_dict: bool, cached: bool, check: Any) -> Any:
+def _pick(source: Mapping[str, Any], keys: Any, as_dict: bool, cached: bool, task: Any) -> Any:
     names = list(source) if keys is None else [keys] if isinstance(keys, str) else list(keys)
-    if check is not None:
-        check(names)
-    found = {name: _load(target, cached) for name, target in source.items() if name in names}
+    if isinstance(task, TaskData):
+        task._check_keys(names)
+    found = {name: _load(target, cached, task) for name, target in source.items() if name in names}
     if isinstance(keys, str):
         return found[keys]
     return found if as_dict else list(found.values())

@@ -11,7 +11,7 @@ import luigi
 
 from d6tpipe import plugins, settings
 from d6tpipe.constructor import Blueprint, blueprint
-from d6tpipe.errors import DeclarationError
+from d6tpipe.errors import DeclarationError, PluginError
 from d6tpipe.identity import FILE_NAME_BYTES, file_name
 from d6tpipe.targets import CacheTarget, FormatTarget
 
@@ -87,7 +87,11 @@ def _kind(cls: type, key: str, wanted: Any) -> tuple[Any, str]:
     if isinstance(wanted, str):
         if wanted == "cache":
             return CacheTarget, "cache"
-        suffix = plugins.load("formats", wanted).suffix
+        try:
+            suffix = plugins.load("formats", wanted).suffix
+        except PluginError as error:
+            error.task = f"{cls.__qualname__}, output '{key}'"
+            raise
         return _OfFormat(wanted), suffix
     if isinstance(wanted, type) and hasattr(wanted, "target_class"):
         return wanted.target_class, wanted.target_ext  # type: ignore[attr-defined]
@@ -128,13 +132,19 @@ def layout(task: Any) -> Layout:
 
 
 def option(task: Any, plan: Blueprint, name: str, default: Any = None) -> Any:
-    """Return a class option that a parameter of the same name does not answer for."""
+    """Return a class option of a task or class, unless a parameter has taken its name."""
     return default if name in plan.by_name else getattr(task, name, default)
 
 
 def folder(task: Any) -> str:
     """Return the folder of a task's outputs, without making it."""
     return locate(task)[0]
+
+
+def stated_path(task: Any) -> str | None:
+    """Return the data folder that the workflow or the class of a task says, None if neither does."""
+    path = task._bound_path() or option(task, blueprint(type(task)), "path")
+    return None if path is None else os.fspath(path)
 
 
 def folder_of(task: Any, plan: Blueprint, where: str | None) -> str:

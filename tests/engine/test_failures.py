@@ -8,7 +8,13 @@ from d6tpipe.engine.graph import Graph
 from d6tpipe.errors import CycleError
 from d6tpipe.interfaces import State
 
-TWO_BRANCHES = {"top": ["left2", "right2"], "left2": ["left1"], "left1": ["base"], "right2": ["right1"], "right1": ["base"]}
+TWO_BRANCHES = {
+    "top": ["left2", "right2"],
+    "left2": ["left1"],
+    "left1": ["base"],
+    "right2": ["right1"],
+    "right1": ["base"],
+}
 
 
 def test_a_failure_blocks_only_what_needs_it(world):
