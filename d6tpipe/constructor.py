@@ -132,7 +132,8 @@ class Blueprint:
         """Return the canonical form of a given value, and what stands for it in the key (None: unhashable)."""
         parameter: Any = self.by_name[name]
         if value is None and parameter._default is None:  # declared so: None is one of its values
-            return None, type(None)
+            absent: Any = type(None)
+            return None, absent
         try:
             proper = canonical(parameter, value)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:

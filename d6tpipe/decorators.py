@@ -13,7 +13,7 @@ from d6tpipe.errors import DeclarationError
 
 _Class = TypeVar("_Class", bound=type)
 
-__all__ = ["clone_parent", "inherits", "requires"]
+__all__ = ["clone_parent", "dict_inherits", "dict_requires", "inherits", "requires"]
 
 
 def inherits(*tasks: Any, **named: Any) -> Callable[[_Class], _Class]:
@@ -92,6 +92,11 @@ def requires(*tasks: Any, **named: Any) -> Callable[[_Class], _Class]:
         return cls
 
     return decorate
+
+
+# d6tflow's names for the form with a dict.
+dict_inherits = inherits
+dict_requires = requires
 
 
 def clone_parent(cls: _Class) -> _Class:

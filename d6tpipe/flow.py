@@ -52,7 +52,8 @@ _LUIGI_OPTIONS = frozenset(
         "assistant", "autoload_range", "cache_task_completion", "check_complete_on_run", "check_unfulfilled_deps",
         "detailed_summary", "force_multiprocessing", "keep_alive", "local_scheduler", "lock_pid_dir", "lock_size",
         "log_level", "logging_conf_file", "max_keep_alive_idle_duration", "max_reschedules", "module",
-        "no_configure_logging", "no_install_shutdown_handler", "no_lock", "parallel_scheduling", "parallel_scheduling_processes",
+        "no_configure_logging",
+        "no_install_shutdown_handler", "no_lock", "parallel_scheduling", "parallel_scheduling_processes",
         "scheduler_host", "scheduler_port", "scheduler_url", "send_failure_email", "set_worker_id", "take_lock",
         "task_limit", "task_process_context", "timeout", "wait_interval", "wait_jitter", "worker_timeout",
     }

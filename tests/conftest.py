@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from luigi.task_register import Register
 
 import d6tpipe
 
@@ -27,6 +28,7 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """
     home = tmp_path_factory.mktemp("work")
     before_cwd, before_env, before_path = os.getcwd(), dict(os.environ), list(sys.path)
+    before_classes = set(Register._reg)
     os.chdir(home)
     forget_settings()
     d6tpipe.set_dir(home / "data")
@@ -38,6 +40,7 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         os.environ.update(before_env)
         sys.path[:] = before_path
         forget_modules_below(tmp_path_factory.getbasetemp())
+        forget_task_classes(before_classes)
         forget_settings()
         d6tpipe.cache.data.clear()
 
@@ -56,6 +59,19 @@ def forget_modules_below(folder: Path) -> None:
         file = getattr(module, "__file__", None)
         if isinstance(file, str) and Path(file).is_relative_to(folder):
             del sys.modules[name]
+
+
+def forget_task_classes(before: set[type]) -> None:
+    """Drop the classes of a test from luigi's register: two tests may call a class by the same name.
+
+    Where luigi looks a class up by its name (after a ``yield``, on the command line), both would be ambiguous. Classes
+    of a module that the test imported, and that stays imported, are kept: nobody would register them again.
+    """
+    Register._reg[:] = [
+        cls
+        for cls in Register._reg
+        if cls in before or (cls.__module__ in sys.modules and "<locals>" not in cls.__qualname__)
+    ]
 
 
 @pytest.fixture

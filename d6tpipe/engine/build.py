@@ -118,7 +118,7 @@ class _Loop:
     def close(self, node: Node, suspension: Suspension) -> None:
         try:
             suspension.close()
-        except Exception as error:  # a body that cannot clean up must not take the others with it
+        except Exception as error:  # noqa: BLE001  (reported: it must not take the others with it)
             text = f"{node.task!r} was given up and raised {type(error).__name__} while cleaning up: {error}"
             warnings.warn(text, stacklevel=2)
 

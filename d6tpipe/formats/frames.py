@@ -40,7 +40,7 @@ class Parquet:
     suffix = "parquet"
 
     def save(self, value: Any, path: str, **options: Any) -> None:
-        _require_frame(self.name, value, series_hint="save series.to_frame(), or use the pickle format")
+        value = _frame(self.name, value)
         options = {"engine": "pyarrow", "compression": "zstd", **options}
         if options["engine"] == "pyarrow":
             loss = _loss(value, options.get("index"))
@@ -65,7 +65,7 @@ class Parquet:
 
 
 class CSV:
-    """A DataFrame as text: values come back, types are guessed by the reader, the index is left out.
+    """A DataFrame, or a Series as its one column, as text: values come back, types are guessed by the reader, the index is left out.
 
     ``index=True`` writes the index; it comes back as a column unless ``load(index_col=0)`` is asked for.
     Floats come back to the last bit. Line ends are the same on every system. Gzipped when ``compression``
@@ -77,7 +77,7 @@ class CSV:
     _compression = "infer"
 
     def save(self, value: Any, path: str, **options: Any) -> None:
-        _require_frame(self.name, value, series_hint="save series.to_frame()")
+        value = _frame(self.name, value, takes_series=True)
         options = {"index": False, "lineterminator": "\n", **options}
         if (
             "quoting" not in options
@@ -132,7 +132,7 @@ class CSVGZ(CSV):
 
 
 class Excel:
-    """A DataFrame as the first sheet of an xlsx workbook, without the index (``index=True`` writes it).
+    """A DataFrame, or a Series as its one column, as the first sheet of an xlsx workbook, without the index (``index=True`` writes it).
 
     Values come back, types as far as Excel knows them. Same data, same bytes: the dates that a workbook
     carries are set to 1 January 1980. Needs openpyxl.
@@ -142,7 +142,7 @@ class Excel:
     suffix = "xlsx"
 
     def save(self, value: Any, path: str, **options: Any) -> None:
-        _require_frame(self.name, value, series_hint="save series.to_frame()")
+        value = _frame(self.name, value, takes_series=True)
         if options.get("engine", "openpyxl") == "openpyxl":
             need("openpyxl", "The excel format")
         # Named here: pandas would take xlsxwriter where that is installed, and write other bytes.
@@ -174,7 +174,7 @@ class HDF:
         import pandas as pd
 
         if not isinstance(value, pd.Series):
-            _require_frame(self.name, value, series_hint="")
+            value = _frame(self.name, value)
         need("tables", "The hdf format")
         options = {"key": "data", **options, "mode": "w"}
         _touch(path)
@@ -190,13 +190,16 @@ class HDF:
 # -- what may be saved -------------------------------------------------------------------------------------
 
 
-def _require_frame(name: str, value: Any, *, series_hint: str) -> None:
+def _frame(name: str, value: Any, takes_series: bool = False) -> Any:
+    """Return `value` if it is a DataFrame, a Series as a DataFrame where that is taken, and refuse anything else."""
     import pandas as pd
 
     if isinstance(value, pd.DataFrame):
-        return
-    if isinstance(value, pd.Series) and series_hint:
-        hint = f"A Series alone: {series_hint}."
+        return value
+    if isinstance(value, pd.Series):
+        if takes_series:
+            return value.to_frame()
+        hint = "A Series alone: save series.to_frame(), or use the pickle format."
     elif isinstance(value, dict):
         hint = (
             "A dict: for one DataFrame per key declare persist = [...] with these keys, for plain values use "

@@ -283,6 +283,21 @@ def test_loading_an_unknown_output_names_the_nearest():
     says(caught, "Two(", "frist", "Did you mean 'first'?")
 
 
+@pytest.mark.parametrize("count", [2, 20])  # few are looked at one by one, of many the folder is listed
+def test_one_lost_output_of_two_is_noticed(count):
+    class Pair(d6tpipe.tasks.TaskPickle):
+        persist = ["a", "b"]
+        n = d6tpipe.IntParameter()
+
+        def run(self):
+            self.save({"a": self.n, "b": self.n})
+
+    tasks = [Pair(n=n) for n in range(count)]
+    run(tasks)
+    tasks[1].outputPath("b").unlink()
+    assert {tasks[1]} == {task for task, state in run(tasks).states.items() if state == "built"}
+
+
 @pytest.mark.parametrize("content", [b"", b"\x80\x05", b"not a pickle"])
 def test_a_corrupt_pickle_names_the_file_and_how_to_rebuild(content):
     task = Source()

@@ -86,9 +86,7 @@ def recorded(seen: Seen) -> Iterator[None]:
 def by_luigi(tasks: list[luigi.Task]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # luigi's own warnings are not the point
-        return luigi.build(
-            tasks, local_scheduler=True, workers=1, detailed_summary=True, no_lock=True
-        )
+        return luigi.build(tasks, local_scheduler=True, workers=1, detailed_summary=True, no_lock=True)
 
 
 def by_d6tpipe(tasks: list[luigi.Task], **options: Any) -> Any:
@@ -282,7 +280,7 @@ def test_a_missing_external_task_says_which_file(tmp_path, monkeypatch):
         def output(self):
             return luigi.LocalTarget("nowhere/data.txt")
 
-    with pytest.raises(BuildError, match="nowhere/data.txt") as caught:
+    with pytest.raises(BuildError, match=r"nowhere/data\.txt") as caught:
         d6tpipe.run(Data(), execution_summary=False)
     assert isinstance(caught.value.failures[0].error, MissingOutputError)
     assert caught.value.failures[0].task == Data()
@@ -927,9 +925,7 @@ def bulk_pipeline(ran, answer):
 
 
 def test_bulk_complete_is_asked_once_and_believed(tmp_path):
-    seen = watch(
-        by_d6tpipe, lambda ran: bulk_pipeline(ran, lambda days: [d for d in days if d < 5]), tmp_path / "one"
-    )
+    seen = watch(by_d6tpipe, lambda ran: bulk_pipeline(ran, lambda days: [d for d in days if d < 5]), tmp_path / "one")
     assert seen.ran[0] == ("bulk", (0, 1, 2, 3, 4, 5, 6))
     assert [one for one in seen.ran if one[0] == "bulk"] == seen.ran[:1]
     assert [day for kind, day in seen.ran if kind == "run"] == [5, 6]
@@ -937,9 +933,7 @@ def test_bulk_complete_is_asked_once_and_believed(tmp_path):
 
 
 def test_bulk_complete_may_answer_with_a_generator(tmp_path):
-    seen = watch(
-        by_d6tpipe, lambda ran: bulk_pipeline(ran, lambda days: (d for d in days if d < 6)), tmp_path / "one"
-    )
+    seen = watch(by_d6tpipe, lambda ran: bulk_pipeline(ran, lambda days: (d for d in days if d < 6)), tmp_path / "one")
     assert [day for kind, day in seen.ran if kind == "run"] == [6]
 
 
@@ -1146,9 +1140,7 @@ def test_custom_complete_of_dynamic_requirements_is_asked(tmp_path):
                     ran.append("asked")
                     return Path("out/a.txt").exists()
 
-                targets = yield luigi.DynamicRequirements(
-                    [Part(name="a"), Part(name="b")], custom_complete=enough
-                )
+                targets = yield luigi.DynamicRequirements([Part(name="a"), Part(name="b")], custom_complete=enough)
                 ran.append(len(list(targets)))
                 super().run()
 
@@ -1797,7 +1789,7 @@ def test_luigi_is_left_as_it_was():
         "import luigi, luigi.task, luigi.parameter\n"
         "def facts():\n"
         "    return {m.__name__ + '.' + n: id(v) for m in (luigi, luigi.task, luigi.parameter)"
-        " for n, v in vars(m).items() if not n.startswith('__')} | "
+        " for n, v in vars(m).items() if not n.startswith('__') and type(v) is not type(luigi)} | "
         "{f'{c.__name__}.{n}': id(v) for c in (luigi.Task, luigi.Parameter, luigi.LocalTarget, luigi.WrapperTask)"
         " for n, v in vars(c).items() if not n.startswith('_')}\n"
         "before = facts()\n"

@@ -172,6 +172,21 @@ def test_asking_for_a_task_that_cannot_say_what_it_needs_fails_the_asker_and_nob
     assert "fine" not in found.ran
 
 
+def test_asking_for_a_task_that_cannot_be_looked_at_fails_the_asker_and_nobody_else(world):
+    found = world({"x": ["fine"]}, bodies={"a": asking(["x", "bad"]), "b": asking(["x"])}, present=["x", "fine"])
+    look = found.view.present
+
+    def present(nodes):
+        look(nodes)
+        if any(node.task == "bad" for node in nodes):
+            raise OSError("no such server")
+
+    found.view.present = present
+    found.build("a", "b")
+    assert {"a": "failed", "b": "built", "x": "fresh"} == {name: found.states[name] for name in "abx"}
+    assert ["no such server"] == [str(failure.error) for failure in found.failures]
+
+
 def test_an_error_in_the_body_after_its_wishes_came_true_is_its_failure(world):
     def body():
         yield ["x"]

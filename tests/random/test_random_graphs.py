@@ -149,8 +149,10 @@ class World:
 
     def __init__(self, dice: random.Random, folder: str) -> None:
         self.dice, self.folder = dice, folder
-        size = dice.randint(1, 12)
         kinds = dice.sample(KINDS, dice.randint(1, len(KINDS)))
+        size = dice.randint(1, 12)
+        if dice.random() < 0.15:  # so many of one kind that their folder is listed instead of each file looked at
+            size, kinds = dice.randint(20, 30), dice.sample(KINDS, 2)
         self.kind = [dice.choice(kinds) for _ in range(size)]
         self.needs: list[list[int]] = []
         self.asks: list[list[list[int]]] = []

@@ -10,21 +10,26 @@ import pytest
 
 import d6tpipe
 
-OPTION_WORDS = (  # class options and what a body finds in its context
-    "version seed flows tags report schema freeze expires stale marks isolate hooks transient resumable after "
-    "executor retry_on retry_delay tolerance depends_on ignore_code dir label attempt run_id progress log env "
-    "artifact emit remaining_time shared_dir"
-).split()
-COMMON_WORDS = (
-    "path task params tasks name key value values data children node state result args kwargs target parameters "
-    "binding frame family id missing default config table text index model"
-).split()
-WORDS = OPTION_WORDS + COMMON_WORDS
+# Class options, and what a body finds in its context.
+OPTION_WORDS = """
+    version seed flows tags report schema freeze expires stale marks isolate hooks transient resumable after
+    executor retry_on retry_delay tolerance depends_on ignore_code dir label attempt run_id progress log env
+    artifact emit remaining_time shared_dir
+"""
+COMMON_WORDS = """
+    path task params tasks name key value values data children node state result args kwargs target parameters
+    binding frame family id missing default config table text index model
+"""
+WORDS = f"{OPTION_WORDS} {COMMON_WORDS}".split()
 
 # luigi's own attributes cannot be parameters anywhere in luigi's world: its constructor, scheduler or worker use them.
-LUIGIS = {
-    name for name in dir(luigi.Task) if not name.startswith("_")
-} | {"task_id", "param_kwargs", "set_tracking_url", "set_status_message", "set_progress_percentage"}
+LUIGIS = {name for name in dir(luigi.Task) if not name.startswith("_")} | {
+    "task_id",
+    "param_kwargs",
+    "set_tracking_url",
+    "set_status_message",
+    "set_progress_percentage",
+}
 
 D6TFLOWS = {
     # How d6tflow's users describe or reach outputs; d6tflow 0.2.8 has all of them on its task classes.
@@ -71,7 +76,7 @@ def test_a_task_has_no_public_names_but_its_parameters_and_luigis():
 
     task = Some()
     d6tpipe.run(task, execution_summary=False)
-    task.task_id  # noqa: B018  (worked out on demand)
+    task.task_id
     public = {name for name in vars(task) if not name.startswith("_")}
     assert public - LUIGIS == {"x"}
 
@@ -149,7 +154,9 @@ def test_a_word_of_ours_is_a_parameter_that_travels_upstream(word):
 
 @pytest.mark.parametrize("word", WORDS)
 def test_a_word_of_ours_is_a_parameter_in_a_dict_of_requirements(word):
-    low = type("Low", (d6tpipe.tasks.TaskPickle,), {word: d6tpipe.IntParameter(), "run": lambda self: getattr(self, word)})
+    low = type(
+        "Low", (d6tpipe.tasks.TaskPickle,), {word: d6tpipe.IntParameter(), "run": lambda self: getattr(self, word)}
+    )
 
     @d6tpipe.requires({"one": low, "two": low})
     class High(d6tpipe.tasks.TaskPickle):

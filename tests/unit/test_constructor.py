@@ -209,7 +209,9 @@ def test_a_private_value_is_not_shown():
 def test_a_parameter_with_ignore_default_is_not_in_the_id_at_its_default():
     old = type("Same", (d6tpipe.tasks.TaskCache,), {"x": d6tpipe.IntParameter()})
     new = type(
-        "Same", (d6tpipe.tasks.TaskCache,), {"x": d6tpipe.IntParameter(), "seed": d6tpipe.IntParameter(0, ignore_default=True)}
+        "Same",
+        (d6tpipe.tasks.TaskCache,),
+        {"x": d6tpipe.IntParameter(), "seed": d6tpipe.IntParameter(0, ignore_default=True)},
     )
     assert new(x=1).task_id == old(x=1).task_id
     assert new(x=1, seed=0) is new(x=1)
@@ -647,7 +649,7 @@ def test_threads_get_one_object():
         thread.start()
     for thread in threads:
         thread.join()
-    for tasks in zip(*found):
+    for tasks in zip(*found, strict=True):
         assert all(task == tasks[0] for task in tasks)
 
 

@@ -329,6 +329,14 @@ def test_the_index_is_left_out_unless_asked_for(name: str, tmp_path: Path) -> No
     assert list(trip(name, frame, tmp_path, index=True).iloc[:, 0]) == [7, 8]
 
 
+@pytest.mark.parametrize("name", ["csv", "csv.gz", "excel"])
+def test_a_series_is_saved_as_its_one_column(name: str, tmp_path: Path) -> None:
+    if name == "excel":
+        pytest.importorskip("openpyxl")
+    series = pd.Series([1, 2], name="n")
+    pd.testing.assert_frame_equal(series.to_frame(), trip(name, series, tmp_path))
+
+
 def test_csv_brings_floats_back_to_the_last_bit(tmp_path: Path) -> None:
     floats = np.random.default_rng(0).integers(0, 2**62, 2000).view("float64")
     np.testing.assert_array_equal(floats, trip("csv", pd.DataFrame({"a": floats}), tmp_path)["a"])

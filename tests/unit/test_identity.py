@@ -31,9 +31,7 @@ def task_class(name="Made", base=d6tpipe.tasks.TaskPickle, **parameters):
 # ---------------------------------------------------------------------------------------- equal to luigi's
 
 TEXTS = st.text(max_size=90)
-NUMBERS = st.one_of(
-    st.integers(-(10**20), 10**20), st.floats(allow_nan=False), st.booleans(), st.none(), TEXTS
-)
+NUMBERS = st.one_of(st.integers(-(10**20), 10**20), st.floats(allow_nan=False), st.booleans(), st.none(), TEXTS)
 NESTED = st.recursive(NUMBERS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3))
 
 KINDS = {
@@ -104,9 +102,9 @@ def test_the_id_of_a_task_is_luigis_for_any_value(d6tflow_limits, kind):
 def test_the_id_of_a_task_with_many_parameters_is_luigis(d6tflow_limits, values):
     names = [f"p{number}" for number in range(len(values))]
     kinds = [luigi.IntParameter if isinstance(value, int) else luigi.Parameter for value in values]
-    given_values = dict(zip(names, values))
-    theirs = type("Same", (luigi.Task,), {name: kind() for name, kind in zip(names, kinds)})
-    ours = task_class("Same", **{name: kind() for name, kind in zip(names, kinds)})
+    given_values = dict(zip(names, values, strict=True))
+    theirs = type("Same", (luigi.Task,), {name: kind() for name, kind in zip(names, kinds, strict=True)})
+    ours = task_class("Same", **{name: kind() for name, kind in zip(names, kinds, strict=True)})
     Register.clear_instance_cache()
     assert ours(**given_values).task_id == theirs(**given_values).task_id
 
