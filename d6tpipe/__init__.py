@@ -13,7 +13,7 @@ __version__ = "2.0.0.dev0"
 
 from d6tpipe import cache, errors, parameters, settings, targets, tasks
 from d6tpipe.cache import data
-from d6tpipe.decorators import clone_parent, inherits, requires
+from d6tpipe.decorators import clone_parent, dict_inherits, dict_requires, inherits, requires
 from d6tpipe.export import FlowExport, FlowImport
 from d6tpipe.flow import (
     enable_cloud_storage,
@@ -41,6 +41,8 @@ __all__ = [
     "cache",
     "clone_parent",
     "data",
+    "dict_inherits",
+    "dict_requires",
     "enable_cloud_storage",
     "enable_gcs",
     "errors",

@@ -126,13 +126,13 @@ class _Body:
         attributes = task.__dict__
         attributes.update(_HOOKS)
         token = FRAME.set(self.frame)
-        begin = perf_counter()
+        before, begin = self.seconds, perf_counter()
         try:
             value = work()
             if value.__class__ is GeneratorType and self.generator is None:
                 self.generator = value
                 self._drive(lambda: next(value))
-            self.seconds += perf_counter() - begin
+            self.seconds = before + perf_counter() - begin
             if self.requirements:
                 return Outcome(State.RUNNING, self.seconds, suspension=self)
             outcome = self._finish()
@@ -145,7 +145,7 @@ class _Body:
             self.close()
             raise
         except BaseException as error:  # noqa: BLE001  (reported; SystemExit of a body ends its task, not the run)
-            self.seconds += perf_counter() - begin
+            self.seconds = before + perf_counter() - begin
             failure = failure_of(task, error, self.seconds)
             self._tell_failure(error)
             return Outcome(State.FAILED, self.seconds, failure)

@@ -224,7 +224,7 @@ def run(
     if dry_run:
         return finish()
     bar = progress_for(progress, len(plan.nodes))
-    reporters: list[Callable[[Event], Any]] = [_luigi_events(graph)] if _has_handlers() else []
+    reporters: list[Callable[[Event], Any]] = [_luigi_events(graph, goals)] if _has_handlers() else []
     reporters += [bar] if bar is not None else []
     reporters += callbacks or ()
 
@@ -332,18 +332,36 @@ def _has_handlers() -> bool:
     return any(handlers for handlers in luigi.Task._event_callbacks.values())
 
 
-def _luigi_events(graph: Graph) -> Callable[[Event], None]:
-    """Return a reporter that triggers luigi's events, after telling what the graph has found."""
-    for node in graph.order:
-        task = node.task
-        for need in node.needs:
-            task.trigger_event(luigi.Event.DEPENDENCY_DISCOVERED, task, need.task)
-        if node.complete:
-            task.trigger_event(luigi.Event.DEPENDENCY_PRESENT, task)
-        elif is_external(task):
-            task.trigger_event(luigi.Event.DEPENDENCY_MISSING, task)
+def _luigi_events(graph: Graph, goals: list[Node]) -> Callable[[Event], None]:
+    """Return a reporter that triggers luigi's events, after telling what the graph has found.
+
+    As luigi does, it tells of nothing below a task that is complete.
+    """
+    seen: set[Node] = set()
+    told = len(graph.order)
+
+    def discover(nodes: Iterable[Node]) -> None:
+        pending = list(nodes)
+        while pending:
+            node = pending.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            task = node.task
+            if node.complete:
+                task.trigger_event(luigi.Event.DEPENDENCY_PRESENT, task)
+                continue
+            if is_external(task):
+                task.trigger_event(luigi.Event.DEPENDENCY_MISSING, task)
+            for need in node.needs:
+                task.trigger_event(luigi.Event.DEPENDENCY_DISCOVERED, task, need.task)
+            pending += node.needs
 
     def report(event: Event) -> None:
+        nonlocal told
+        if len(graph.order) > told:  # a body has asked for more; those asked for come last
+            discover(graph.order[told:])
+            told = len(graph.order)
         task = event.task
         if event.kind is EventKind.STARTED:
             task.trigger_event(luigi.Event.START, task)
@@ -353,6 +371,7 @@ def _luigi_events(graph: Graph) -> Callable[[Event], None]:
         elif event.kind is EventKind.FAILED and not is_external(task):
             task.trigger_event(luigi.Event.FAILURE, task, event.error)
 
+    discover(reversed(goals))
     return report
 
 

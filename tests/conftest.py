@@ -55,9 +55,10 @@ def forget_settings() -> None:
 
 def forget_modules_below(folder: Path) -> None:
     """Drop the modules that a test wrote and imported, so that the next one may use the same names."""
+    start = f"{folder}{os.sep}"
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and Path(file).is_relative_to(folder):
+        if isinstance(file, str) and file.startswith(start):
             del sys.modules[name]
 
 

@@ -65,8 +65,9 @@ class Parquet:
 
 
 class CSV:
-    """A DataFrame, or a Series as its one column, as text: values come back, types are guessed by the reader, the index is left out.
+    """A DataFrame as text: values come back, types are guessed by the reader, the index is left out.
 
+    A Series is saved as a DataFrame of one column.
     ``index=True`` writes the index; it comes back as a column unless ``load(index_col=0)`` is asked for.
     Floats come back to the last bit. Line ends are the same on every system. Gzipped when ``compression``
     says so or the file name ends in ``.gz``, with no time and no name inside: same data, same bytes.
@@ -132,8 +133,9 @@ class CSVGZ(CSV):
 
 
 class Excel:
-    """A DataFrame, or a Series as its one column, as the first sheet of an xlsx workbook, without the index (``index=True`` writes it).
+    """A DataFrame as the first sheet of an xlsx workbook, without the index (``index=True`` writes it).
 
+    A Series is saved as a DataFrame of one column.
     Values come back, types as far as Excel knows them. Same data, same bytes: the dates that a workbook
     carries are set to 1 January 1980. Needs openpyxl.
     """

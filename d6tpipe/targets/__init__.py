@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _Stamp = tuple[int, int, int]
+_MISSING: Any = object()
 
 _kept: dict[str, dict[tuple[object, ...], tuple[_Stamp, Any]]] = {}
 """Loaded values (``cached=True``): absolute path, then how it was loaded, to the file's stamp and the value.
@@ -49,8 +50,9 @@ class CacheTarget(luigi.LocalTarget):
         Any name; `path` is its text.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(str(path))
+    def __init__(self, path: str | os.PathLike[str], format: Any = None, is_tmp: bool = False) -> None:
+        # Not luigi's constructor: it looks up a format in the configuration.
+        self.path, self.format, self.is_tmp = str(path), format, is_tmp
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
@@ -85,9 +87,9 @@ class CacheTarget(luigi.LocalTarget):
                 hint="Run the task first, in this process: memory outputs end with their process.",
             ) from None
 
-    def save(self, value: Any) -> str:
-        """Keep `value`; return the path."""
-        cache.data[self.path] = value
+    def save(self, df: Any) -> str:
+        """Keep a value, of any kind; return the path."""
+        cache.data[self.path] = df
         return self.path
 
 
@@ -295,6 +297,7 @@ class FormatTarget(DataTarget):
     """
 
     format_name = "pickle"
+    _argument = "df"  # what d6tflow calls the value in save() of this class
 
     def __init__(self, path: str | os.PathLike[str], format_name: str | None = None) -> None:
         # The common case without a call to the base class: 100,000 of these are made to look at a graph.
@@ -327,25 +330,28 @@ class FormatTarget(DataTarget):
         reader = plugins.load("formats", self.format_name)
         return self._load(reader.load, self._text, cached, options)
 
-    def save(self, value: Any, **options: Any) -> pathlib.Path:  # type: ignore[override]
-        """Save `value` and return the path; the file appears when it is whole.
+    def save(self, df: Any = _MISSING, **options: Any) -> pathlib.Path:  # type: ignore[override]
+        """Save a value and return the path; the file appears when it is whole.
 
         Parameters
         ----------
-        value : object
-            What the format can hold.
+        df : object
+            What the format can hold. By name it is ``df``, for JSON ``dict_`` and for pickles ``obj``, as in d6tflow.
         **options
             Passed to the format's writer, for example ``compression="gzip"`` to ``to_parquet``.
 
         Raises
         ------
         DeclarationError
-            The format cannot hold `value`. Nothing was written.
+            The format cannot hold the value. Nothing was written.
         StorageError
             The disk said no. What was there before is unchanged.
         PluginError
             The format is unknown or its library is not installed.
         """
+        value = options.pop(self._argument, df) if df is _MISSING else df
+        if value is _MISSING:
+            raise TypeError(f"save() needs the value to save, as the first argument or as {self._argument}=")
         writer = plugins.load("formats", self.format_name)
         self.store(lambda temporary: writer.save(value, temporary, **options))
         return self.path
@@ -379,12 +385,14 @@ class JsonTarget(FormatTarget):
     """Dicts, lists, text and numbers as JSON: ``{"data": value}``."""
 
     format_name = "json"
+    _argument = "dict_"
 
 
 class PickleTarget(FormatTarget):
     """Any picklable value."""
 
     format_name = "pickle"
+    _argument = "obj"
 
 
 def _files() -> Any:
