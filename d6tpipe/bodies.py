@@ -21,7 +21,6 @@ from d6tpipe.tasks.outputs import layout
 __all__ = ["BodyRunner", "failure_of", "missing_input"]
 
 
-
 def failure_of(task: Any, error: BaseException, seconds: float = 0.0) -> Failure:
     """Return the failure for `error`; its traceback starts at the first frame that is not ours."""
     frames = error.__traceback__

@@ -519,9 +519,7 @@ def _preview(target: str, words: tuple[str, ...], folder: str | None) -> int:
 @click.option("--upstream", is_flag=True, help="Also everything the selected tasks require.")
 @click.option("--downstream", is_flag=True, help="Also everything in the file that requires the selected tasks.")
 @click.option("--yes", is_flag=True, help="Delete; without it this only says what would be deleted.")
-def _reset(
-    target: str, words: tuple[str, ...], folder: str | None, upstream: bool, downstream: bool, yes: bool
-) -> int:
+def _reset(target: str, words: tuple[str, ...], folder: str | None, upstream: bool, downstream: bool, yes: bool) -> int:
     """Delete the outputs of the selected tasks."""
     selection = _select(target, words, folder)
     chosen = _to_reset(selection, upstream, downstream)

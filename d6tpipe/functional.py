@@ -386,9 +386,7 @@ class Workflow:
         name = self._name_of(func_to_reset)
         if params:
             return self._instance(name, params).reset(*args, **kwargs)
-        ran = [
-            task for root in self._asked for task in flow.taskflow_upstream(root) if self._is_step(task, name)
-        ]
+        ran = [task for root in self._asked for task in flow.taskflow_upstream(root) if self._is_step(task, name)]
         return [task.reset(*args, **kwargs) for task in dict.fromkeys(ran)]
 
     def resetAll(self, *args: Any, **kwargs: Any) -> None:

@@ -192,9 +192,7 @@ def _unknown(group: str, name: str) -> PluginError:
     return PluginError(
         f"Unknown {_singular(group).lower()} {name!r}",
         facts={"known": ", ".join(names) or "(none)"},
-        hint=f"Did you mean {near!r}?"
-        if near
-        else f"A package can add one with an entry point d6tpipe.{group}.",
+        hint=f"Did you mean {near!r}?" if near else f"A package can add one with an entry point d6tpipe.{group}.",
     )
 
 

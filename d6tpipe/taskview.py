@@ -298,9 +298,7 @@ class TaskView:
         except (BulkCompleteNotImplementedError, NotImplementedError):
             return
         except Exception as error:  # noqa: BLE001  (reported)
-            warn(
-                f"{cls.__name__}.bulk_complete failed ({type(error).__name__}: {error}); asking task by task"
-            )
+            warn(f"{cls.__name__}.bulk_complete failed ({type(error).__name__}: {error}); asking task by task")
             return
         if complete <= set(asked):  # else it speaks of values in another form: ask one by one
             for task, values in zip(members, asked, strict=True):

@@ -78,11 +78,7 @@ class MemoryFiles:
         return path in self.contents or path in self.folders
 
     def listing(self, folder: str) -> set[str]:
-        return {
-            os.path.basename(path)
-            for path in (*self.contents, *self.folders)
-            if os.path.dirname(path) == folder
-        }
+        return {os.path.basename(path) for path in (*self.contents, *self.folders) if os.path.dirname(path) == folder}
 
     def ensure_folder(self, folder: str) -> None:
         self._refuse_file_as_folder(folder, folder)

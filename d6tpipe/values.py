@@ -314,8 +314,7 @@ def _timedelta(param: Any, value: Any) -> datetime.timedelta:
     if isinstance(given, str) and any(letter in _SECONDS for letter in given.lower()):
         # luigi reads as far as it understands: of "1 week and 2 days" the week, of "2 days 1 week" the days.
         named = sum(
-            int(count) * _SECONDS.get(unit.lower(), 0)
-            for count, unit in re.findall(r"(\d+)\s*([A-Za-z])", given)
+            int(count) * _SECONDS.get(unit.lower(), 0) for count, unit in re.findall(r"(\d+)\s*([A-Za-z])", given)
         )
         if not _DURATION.fullmatch(given) or named != value.total_seconds():
             raise _Misfit

@@ -111,9 +111,7 @@ class Text:
 
     def save(self, value: Any, path: str, *, encoding: str = "utf-8", errors: str = "strict") -> None:
         if not isinstance(value, str):
-            raise _wrong_type(
-                self.name, "a str", value, "Convert it with str() or json.dumps(), or use pickle."
-            )
+            raise _wrong_type(self.name, "a str", value, "Convert it with str() or json.dumps(), or use pickle.")
         try:
             data = value.encode(encoding, errors)
         except UnicodeError as error:

@@ -80,11 +80,7 @@ class CSV:
     def save(self, value: Any, path: str, **options: Any) -> None:
         value = _frame(self.name, value, takes_series=True)
         options = {"index": False, "lineterminator": "\n", **options}
-        if (
-            "quoting" not in options
-            and "\r" not in options["lineterminator"]
-            and _holds_carriage_return(value)
-        ):
+        if "quoting" not in options and "\r" not in options["lineterminator"] and _holds_carriage_return(value):
             # The writer quotes only its own line end, but the reader takes a bare \r for one too.
             options["quoting"] = csv.QUOTE_NONNUMERIC
         compression = options.pop("compression", self._compression)

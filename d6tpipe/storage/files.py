@@ -55,9 +55,7 @@ class LocalFiles:
         """
         try:
             with os.scandir(folder) as entries:
-                return {
-                    entry.name for entry in entries if not entry.is_symlink() or os.path.exists(entry.path)
-                }
+                return {entry.name for entry in entries if not entry.is_symlink() or os.path.exists(entry.path)}
         except (FileNotFoundError, NotADirectoryError):
             return set()
         except OSError as error:

@@ -30,18 +30,12 @@ CASES: dict[str, Callable[[], FormatCase]] = {
         wrong=[{1, 2}, object(), {"a": b"x"}, {(1, 2): 3}],
     ),
     "text": lambda: FormatCase(["", "ü", "a\r\nb\rc\n"], wrong=[b"a", 1, None], detects_damage=False),
-    "bytes": lambda: FormatCase(
-        [b"", b"\x00\xff\r\n"], wrong=["a", bytearray(b"a"), None], detects_damage=False
-    ),
-    "parquet": lambda: FormatCase(
-        [FRAME, FRAME.set_index("c"), FRAME.iloc[:0]], wrong=NOT_FRAMES, equal=frames_equal
-    ),
+    "bytes": lambda: FormatCase([b"", b"\x00\xff\r\n"], wrong=["a", bytearray(b"a"), None], detects_damage=False),
+    "parquet": lambda: FormatCase([FRAME, FRAME.set_index("c"), FRAME.iloc[:0]], wrong=NOT_FRAMES, equal=frames_equal),
     "csv": lambda: FormatCase([FRAME], wrong=NOT_FRAMES[1:], equal=frames_equal, detects_damage=False),
     "csv.gz": lambda: FormatCase([FRAME], wrong=NOT_FRAMES[1:], equal=frames_equal),
     "excel": lambda: FormatCase([FRAME], wrong=NOT_FRAMES[1:], equal=frames_equal),
-    "hdf": lambda: FormatCase(
-        [FRAME[["a", "b"]]], wrong=[{"a": 1}, None], equal=frames_equal, reproducible=False
-    ),
+    "hdf": lambda: FormatCase([FRAME[["a", "b"]]], wrong=[{"a": 1}, None], equal=frames_equal, reproducible=False),
 }
 
 NEEDS = {"excel": "openpyxl", "hdf": "tables"}

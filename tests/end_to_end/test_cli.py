@@ -58,7 +58,7 @@ some = [Scale(by=8), Scale(by=9)]
 nothing = 3
 '''
 
-BROKEN = '''
+BROKEN = """
 import d6tpipe
 
 class Works(d6tpipe.tasks.TaskPickle):
@@ -79,7 +79,7 @@ class BreaksToo(d6tpipe.tasks.TaskPickle):
 class Needs(d6tpipe.tasks.TaskPickle):
     def run(self):
         self.save(2)
-'''
+"""
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ class Seen:
 def fresh_registry() -> Iterator[None]:
     """Let each run define its classes anew: luigi finds a yielded task again by its family name."""
     classes = list(Register._reg)
-    Register._reg[:] = [cls for cls in classes if cls.__module__.startswith("luigi")]
+    Register._reg[:] = [cls for cls in classes if cls.__module__.startswith("luigi") or cls.__module__ == __name__]
     Register.clear_instance_cache()
     try:
         yield

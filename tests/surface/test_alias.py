@@ -20,25 +20,33 @@ SUBMODULES = ["tasks", "tasks.h5", "targets", "functional", "settings", "utils",
 @pytest.mark.parametrize("first", ["d6tflow", "d6tpipe"])
 def test_submodule_is_one_object_whichever_name_comes_first(run_python, first, name):
     second = "d6tpipe" if first == "d6tflow" else "d6tflow"
-    run_python("-c", f"""
+    run_python(
+        "-c",
+        f"""
 import importlib, sys
 one = importlib.import_module("{first}.{name}")
 two = importlib.import_module("{second}.{name}")
 assert one is two
 assert sys.modules["d6tflow.{name}"] is sys.modules["d6tpipe.{name}"]
 assert one.__name__ == one.__spec__.name == "d6tpipe.{name}", (one.__name__, one.__spec__)
-""")
+""",
+    )
 
 
 def test_package_is_one_object(run_python):
-    run_python("-c", """
+    run_python(
+        "-c",
+        """
 import d6tflow, d6tpipe
 assert d6tflow is d6tpipe and d6tflow.__spec__.name == "d6tpipe"
-""")
+""",
+    )
 
 
 def test_every_import_form_gives_the_real_thing(run_python):
-    run_python("-c", """
+    run_python(
+        "-c",
+        """
 import d6tflow.tasks.h5
 import d6tflow.functional as functional
 from d6tflow import settings, tasks
@@ -48,26 +56,33 @@ import d6tpipe
 assert functional is d6tpipe.functional and Workflow is d6tpipe.functional.Workflow
 assert settings is d6tpipe.settings and tasks is d6tpipe.tasks and tasks.h5 is d6tflow.tasks.h5
 assert TaskPickle is d6tpipe.tasks.TaskPickle
-""")
+""",
+    )
 
 
 def test_no_class_exists_twice(run_python):
-    run_python("-c", """
+    run_python(
+        "-c",
+        """
 import d6tflow.tasks, d6tflow.targets, d6tpipe.tasks, sys
 ours = {n: m for n, m in sys.modules.items() if n.startswith("d6tflow")}
 assert all(m is sys.modules[n.replace("d6tflow", "d6tpipe", 1)] for n, m in ours.items()), ours
 assert issubclass(d6tflow.tasks.TaskPickle, d6tpipe.tasks.TaskData)
-""")
+""",
+    )
 
 
 def test_reload_keeps_one_object(run_python):
-    run_python("-c", """
+    run_python(
+        "-c",
+        """
 import importlib, sys
 import d6tflow.utils
 assert importlib.reload(d6tflow.utils) is sys.modules["d6tpipe.utils"]
 import d6tpipe
 assert d6tpipe.utils is d6tflow.utils
-""")
+""",
+    )
 
 
 def test_pickles_name_d6tpipe():
@@ -97,15 +112,20 @@ def test_python_m_runs_the_command_line(run_python):
 
 
 def test_package_walk_sees_the_submodules(run_python):
-    run_python("-c", """
+    run_python(
+        "-c",
+        """
 import pkgutil, d6tflow
 names = {m.name for m in pkgutil.iter_modules(d6tflow.__path__, "d6tflow.")}
 assert {"d6tflow.tasks", "d6tflow.targets", "d6tflow.utils"} <= names
-""")
+""",
+    )
 
 
 def test_threads_importing_submodules_at_once_neither_hang_nor_double(run_python):
-    run_python("-c", """
+    run_python(
+        "-c",
+        """
 import threading, importlib, sys
 import d6tflow
 names = ["tasks", "targets", "functional", "utils", "cache", "pipes", "tasks.h5", "settings"]
@@ -121,7 +141,8 @@ for thread in threads: thread.start()
 for thread in threads: thread.join(60)
 assert not any(thread.is_alive() for thread in threads) and not wrong, wrong
 assert all(got[name] is sys.modules["d6tpipe." + name] for name in names)
-""")
+""",
+    )
 
 
 def alias_beside(folder: Path, source: str) -> dict[str, str]:

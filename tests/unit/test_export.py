@@ -79,7 +79,9 @@ def text(capsys, **kwargs) -> str:
 
 
 def test_module_looks_as_d6tflows_users_know_it(capsys):
-    assert text(capsys, tasks=[GetData(), Train()]) == """\
+    assert (
+        text(capsys, tasks=[GetData(), Train()])
+        == """\
 # Written by d6tflow.FlowExport: tasks whose outputs exist already.
 import d6tflow
 import datetime
@@ -98,6 +100,7 @@ class Train(d6tflow.tasks.TaskPickle):
     model = d6tflow.Parameter(default='ols')
     do_preprocess = d6tflow.BoolParameter(default=True)
 """
+    )
 
 
 def test_exported_tasks_find_the_outputs(tmp_path):

@@ -48,9 +48,7 @@ def test_pickle_takes_arrays_whatever_their_layout(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, trip("pickle", array, tmp_path))
 
 
-def test_pickle_writes_on_when_the_system_takes_only_a_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pickle_writes_on_when_the_system_takes_only_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write_a_part(descriptor: int, data: Any) -> int:
         return whole(descriptor, memoryview(data).cast("B")[:1000])
 
@@ -272,9 +270,7 @@ def test_parquet_does_not_keep_the_frequency_of_an_index_but_every_date_of_it(tm
 @pytest.mark.parametrize(
     ("values", "dtype"), [(["a", None], "str or object"), ([1, 2], "int64"), ([1.5, None], "float64")]
 )
-def test_parquet_gives_object_columns_the_dtype_of_what_they_hold(
-    values: Any, dtype: str, tmp_path: Path
-) -> None:
+def test_parquet_gives_object_columns_the_dtype_of_what_they_hold(values: Any, dtype: str, tmp_path: Path) -> None:
     loaded = trip("parquet", column(values, dtype=object), tmp_path)["c"]
     assert str(loaded.dtype) in dtype
     assert [value for value in values if value is not None] == list(loaded.dropna())
@@ -400,9 +396,7 @@ def test_excel_says_what_it_cannot_hold(tmp_path: Path) -> None:
         trip("excel", frame, tmp_path)
 
 
-def test_excel_without_its_library_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_excel_without_its_library_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(PluginError, match=r"pip install d6tpipe\[excel\]"):
         trip("excel", pd.DataFrame(PLAIN), tmp_path)
@@ -428,9 +422,7 @@ def test_a_missing_library_says_what_to_install(
         plugins.load("formats", name).load(str(tmp_path / "x"))
 
 
-def test_torch_is_given_a_file_without_the_temporary_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_torch_is_given_a_file_without_the_temporary_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def save(value: Any, file: Any, **options: Any) -> None:
         pickle.dump((value, options), file)
 

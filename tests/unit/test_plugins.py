@@ -71,9 +71,7 @@ def test_an_installed_package_adds_a_format(install: Install) -> None:
     assert "third" in plugins.known("formats")
 
 
-def test_built_in_names_do_not_look_at_installed_packages(
-    monkeypatch: pytest.MonkeyPatch, install: Install
-) -> None:
+def test_built_in_names_do_not_look_at_installed_packages(monkeypatch: pytest.MonkeyPatch, install: Install) -> None:
     def never(**select: Any) -> list[EntryPoint]:
         raise AssertionError("the entry points were read")
 
@@ -127,9 +125,7 @@ def test_a_broken_plugin_is_an_error_naming_its_package(install: Install, value:
     ("module", "said"),
     [("tables", r"pip install d6tpipe\[hdf\]"), ("tensorflow.keras.models", "pip install tensorflow")],
 )
-def test_a_missing_library_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, module: str, said: str
-) -> None:
+def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch, module: str, said: str) -> None:
     monkeypatch.setitem(sys.modules, module.partition(".")[0], None)
     with pytest.raises(PluginError, match=r"(?s)The x format needs.*" + said):
         plugins.need(module, "The x format")

@@ -144,9 +144,7 @@ def test_loading_what_was_never_built_says_so(make: Any, tmp_path: Path) -> None
     ("cls", "name"),
     [(PickleTarget, "x.pkl"), (JsonTarget, "x.json"), (PqPandasTarget, "x.parquet"), (UserTarget, "x.csv")],
 )
-def test_an_empty_file_is_an_error_that_names_it_and_how_to_rebuild(
-    cls: Any, name: str, tmp_path: Path
-) -> None:
+def test_an_empty_file_is_an_error_that_names_it_and_how_to_rebuild(cls: Any, name: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
     with pytest.raises(StorageError, match=rf"(?s){name}.*reader said.*reset\(\) the task") as caught:
         cls(tmp_path / name).load()
