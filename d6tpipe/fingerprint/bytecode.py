@@ -1,0 +1,232 @@
+"""Code objects: what they do, without how they were written.
+
+What differs between two compilations of the same code, and what is done about it:
+
+==========================================================  ==========================================================
+an import in the same unit turns ``mod.f()`` into another   method loads are attribute loads, NULLs and caches dropped
+call (3.11+): a notebook cell differs from a script
+a docstring shifts the indices of the constants             constants and names by value
+line breaks: NOPs, paired instructions (3.13), ranges of    NOPs dropped, pairs split, jumps and ranges by the number
+``try`` (3.11+)                                             of the instruction
+aliases of imports, names of locals                         globals and locals by number
+line tables, file names, future flags                       left out
+==========================================================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import dis
+import re
+import sys
+from collections.abc import Iterator
+from hashlib import blake2b
+from types import CodeType
+from typing import Any
+
+__all__ = ["Code", "code_of", "digest"]
+
+MEMO_SIZE = 20_000
+
+
+def digest(text: str, size: int = 16) -> str:
+    """Return a hash of `text` in hexadecimal digits, twice `size` of them."""
+    return blake2b(text.encode(), digest_size=size).hexdigest()
+
+
+_PLAIN, _DROP, _EXTEND, _CONST, _GLOBAL, _ATTR, _NAME, _STORE_NAME, _IMPORT, _JUMP, _PAIR = range(11)
+_OPS = dis.opmap
+_ATTR_OP, _CONST_OP, _RETURN_OP = _OPS["LOAD_ATTR"], _OPS["LOAD_CONST"], _OPS["RETURN_VALUE"]
+_RETURN_CONST_OP = _OPS.get("RETURN_CONST", -1)
+_RELATIVE = frozenset(dis.hasjrel)
+_BACKWARD = frozenset(op for name, op in _OPS.items() if "BACKWARD" in name)
+_PAIRS = {op: tuple(_OPS[half] for half in re.findall(r"(?:LOAD|STORE)_FAST(?:_BORROW)?", name))
+          for name, op in _OPS.items() if name.count("_FAST") == 2}  # fmt: skip
+_SHIFT = {_OPS["LOAD_GLOBAL"]: sys.version_info >= (3, 11), _ATTR_OP: sys.version_info >= (3, 12),
+          _OPS.get("LOAD_SUPER_ATTR", -1): 2}  # fmt: skip
+# Kinds of arguments that matter to whoever calls; the rest are future flags and facts that the bytecode shows too.
+_FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x100 | 0x200
+_WRITTEN_BY_PYTHON = {"__doc__", "__firstlineno__", "__static_attributes__"}
+
+
+def _kinds() -> list[int]:
+    kinds = [_PLAIN] * 256
+    for group, kind in (
+        (dis.hasconst, _CONST), (dis.hasname, _NAME), (dis.hasjrel, _JUMP), (dis.hasjabs, _JUMP), (_PAIRS, _PAIR),
+        ([0], _DROP),  # CACHE; nothing in 3.10
+    ):  # fmt: skip
+        for op in group:
+            if op < 256:  # above: what the compiler uses inside
+                kinds[op] = kind
+    for name, kind in (
+        ("NOP", _DROP), ("RESUME", _DROP), ("PUSH_NULL", _DROP), ("PRECALL", _DROP), ("NOT_TAKEN", _DROP),
+        ("EXTENDED_ARG", _EXTEND), ("LOAD_GLOBAL", _GLOBAL), ("LOAD_ATTR", _ATTR), ("LOAD_METHOD", _ATTR),
+        ("STORE_NAME", _STORE_NAME), ("IMPORT_NAME", _IMPORT),
+    ):  # fmt: skip
+        if _OPS.get(name, 256) < 256:
+            kinds[_OPS[name]] = kind
+    return kinds
+
+
+_KINDS = _kinds()
+_BY_NAME = {_OPS[name] for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS") if name in _OPS}
+
+
+class _Code:
+    """What is known of a code object, nested ones included; code objects never change, so it is kept.
+
+    `digest` holds a number where the code holds the name of a global, so that an alias does not matter.
+    `refs` are these globals, ``(name, chains of attributes that are read from it)``; `imports` are the imports
+    inside of functions, ``(level, module, with from, attributes)``.
+    """
+
+    __slots__ = ("digest", "imports", "refs")
+
+    def __init__(self, code: CodeType) -> None:
+        out: list[Any] = []
+        starts: list[int] = []
+        jumps: list[tuple[int, int]] = []
+        refs: dict[str, list[list[str]]] = {}
+        nested: list[_Code] = []
+        imports = False
+        chain: list[str] = []
+        chain_end = -1
+        extended = 0
+        names, consts, raw = code.co_names, code.co_consts, code.co_code
+        for unit, (op, arg) in enumerate(zip(raw[::2], raw[1::2], strict=True)):
+            starts.append(len(out))
+            kind = _KINDS[op]
+            if kind == _DROP:
+                continue
+            arg |= extended
+            extended = 0
+            if kind == _PLAIN:
+                out += op, arg
+            elif kind == _CONST:
+                out += _CONST_OP, _constant(consts[arg], nested)
+                if op == _RETURN_CONST_OP:
+                    out += _RETURN_OP, 0
+            elif kind == _ATTR:
+                name = names[arg >> _SHIFT[_ATTR_OP]]
+                if chain_end == len(out):
+                    chain.append(name)
+                    chain_end += 2
+                out += _ATTR_OP, name
+            elif kind == _GLOBAL:
+                name = names[arg >> _SHIFT[op]]
+                chain = []
+                refs.setdefault(name, []).append(chain)
+                out += op, list(refs).index(name)
+                chain_end = len(out)
+            elif kind == _JUMP:
+                jumps.append((len(out) + 1, _target(raw, unit, op, arg)))
+                out += op, None
+            elif kind == _EXTEND:
+                extended = arg << 8
+            elif kind == _PAIR:
+                first, second = _PAIRS[op]
+                out += first, arg >> 4, second, arg & 15
+            elif kind == _STORE_NAME and names[arg] in _WRITTEN_BY_PYTHON:
+                del out[-2:]
+            else:
+                name = names[arg >> _SHIFT.get(op, 0)]
+                imports = imports or kind == _IMPORT
+                if op in _BY_NAME:
+                    refs.setdefault(name, []).append([])
+                out += op, name
+        starts.append(len(out))
+        for at, target in jumps:
+            out[at] = starts[target]
+        arguments = code.co_argcount + code.co_kwonlyargcount
+        header = code.co_argcount, code.co_posonlyargcount, code.co_varnames[:arguments], code.co_flags & _FLAGS
+        out += [header, len(refs), *_handlers(code, starts)]
+        self.digest = _hash(ascii(out))
+        own = [(name, tuple(sorted({tuple(chain) for chain in chains}))) for name, chains in refs.items()]
+        self.refs = tuple([*own, *[ref for inner in nested for ref in inner.refs]])
+        found = dict.fromkeys(_imports(code, {})) if imports else {}
+        self.imports = tuple([*found, *[one for inner in nested for one in inner.imports]])
+
+
+def _target(raw: bytes, unit: int, op: int, arg: int) -> int:
+    """Return the unit that a jump leads to."""
+    if op not in _RELATIVE:
+        return arg
+    unit += 1
+    while raw[2 * unit] == 0 and _KINDS[0] == _DROP:  # relative to the end of the caches
+        unit += 1
+    return unit - arg if op in _BACKWARD else unit + arg
+
+
+def _constant(value: Any, nested: list[_Code]) -> Any:
+    """Return a text or tuple that stands for a constant, types and order included."""
+    kind = value.__class__
+    if kind is CodeType:
+        nested.append(_code(value))
+        return "code", nested[-1].digest
+    if kind is tuple:
+        return "tuple", *[_constant(item, nested) for item in value]
+    if kind is frozenset:
+        return "set", *sorted([ascii(_constant(item, nested)) for item in value])
+    return repr(value)
+
+
+def _handlers(code: CodeType, starts: list[int]) -> list[tuple[int, ...]]:
+    """Return the exception table (3.11+) by instruction, ranges that touch joined."""
+    numbers: list[int] = []
+    value = 0
+    for byte in getattr(code, "co_exceptiontable", b""):
+        value = value << 6 | byte & 63
+        if not byte & 64:
+            numbers.append(value)
+            value = 0
+    found: list[tuple[int, ...]] = []
+    for start, length, target, depth in zip(*[iter(numbers)] * 4, strict=True):
+        begin, end, handler = starts[start], starts[start + length], starts[target]
+        if found and found[-1][1:] == (begin, handler, depth):
+            found[-1] = found[-1][0], end, handler, depth
+        elif begin != end:
+            found.append((begin, end, handler, depth))
+    return found
+
+
+def _imports(code: CodeType, bound: dict[str, Any]) -> Iterator[tuple[int, str, bool, tuple[str, ...]]]:
+    """Yield what the imports inside a function bring in, and which attributes are read from it."""
+    source: Any = None
+    use: Any = None
+    before: list[Any] = [0, None]
+    for step in dis.get_instructions(code):
+        name, value = step.opname, step.argval
+        if name == "IMPORT_NAME":
+            source = int(before[-2] or 0), value, bool(before[-1]), ()
+        elif name == "IMPORT_FROM":
+            source = (*source[:3], (value,) if source[2] else (*source[3], value))
+        elif name.startswith("STORE_") and source and isinstance(value, str):
+            bound[value] = source
+            yield source
+            source = source if source[2] else None
+        elif name in ("LOAD_ATTR", "LOAD_METHOD") and use:
+            use = (*use[:3], (*use[3], value))
+            yield use
+            continue
+        elif name.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLOSURE")):
+            use = bound.get(value[-1] if isinstance(value, tuple) else value)
+            continue
+        if name not in ("PUSH_NULL", "PRECALL", "EXTENDED_ARG"):
+            use = None
+        before.append(value)
+    for constant in code.co_consts:
+        if constant.__class__ is CodeType:
+            yield from _imports(constant, dict(bound))
+
+
+_codes: dict[int, tuple[CodeType, _Code]] = {}
+
+
+def _code(code: CodeType) -> _Code:
+    known = _codes.get(id(code))
+    if known is None:
+        if len(_codes) > _MEMO_SIZE:
+            _codes.clear()
+        known = _codes[id(code)] = code, _Code(code)  # holds the code object: its id is not used again
+    return known[1]
+
+
