@@ -50,6 +50,11 @@ class Frame:
 
     __slots__ = ("entered", "folders", "requires", "saved", "task")
 
+    @property
+    def in_run(self) -> bool:
+        """Whether the engine runs the body, rather than somebody who called ``task.run()``."""
+        return self.folders is not None
+
     def __init__(self, task: Any, requires: Any = None, folders: set[str] | None = None) -> None:
         self.task = task
         self.requires = requires

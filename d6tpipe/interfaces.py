@@ -160,7 +160,10 @@ class TaskView(Protocol):
         """Return the tasks that `node` needs, asking once; may set ``node.present`` and ``node.requires``."""
 
     def present(self, nodes: Sequence[Any]) -> None:
-        """Set ``node.present`` of each: whether all of its own outputs exist."""
+        """Set ``node.present`` of each: whether all of its own outputs exist; None leaves it to `ask`."""
+
+    def ask(self, node: Any) -> bool:
+        """Return what a task with a rule of its own says; asked after all that it needs has been judged."""
 
     def cascades(self, node: Any) -> bool:
         """Return whether `node` is complete only when all it needs is."""

@@ -150,9 +150,9 @@ class Record:
     members: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
     extras: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Sequence[InputRecord] = ()
-    dynamic_inputs: Sequence[InputRecord] = ()
-    outputs: Sequence[OutputRecord] = ()
+    inputs: list[InputRecord] = field(default_factory=list)
+    dynamic_inputs: list[InputRecord] = field(default_factory=list)
+    outputs: list[OutputRecord] = field(default_factory=list)
     seal: bytes = b""
     started: float = 0.0
     seconds: float = 0.0
@@ -238,7 +238,7 @@ def pack_field(name: str, value: Any) -> Any:
 def unpack_field(name: str, value: Any) -> Any:
     """Return what `pack_field` was given."""
     if name == "outputs":
-        return [OutputRecord(*row[:4], bytes.fromhex(row[4]), *row[5:6]) for row in value]
+        return [OutputRecord(r[0], r[1], r[2], r[3], bytes.fromhex(r[4]), r[5]) for r in value]
     if name in _ROWS:
         return [InputRecord(row[0], row[1], bytes.fromhex(row[2])) for row in value]
     return bytes.fromhex(value) if name == "seal" else value

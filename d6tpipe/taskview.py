@@ -147,16 +147,20 @@ class TaskView:
                     facts={"error": f"{type(error).__name__}: {error}"},
                     hint="Mend requires(); nothing was run.",
                 ) from error
-        kinds = self._kinds
+        kinds, bulk = self._kinds, False
         for need in tasks:
-            if need.__class__ not in kinds:
-                if not isinstance(need, luigi.Task):
-                    raise _no_task(task, need)
-                if _newest(need.__class__) is not need.__class__:  # the body must load from the new ones, too
-                    node.requires = _renewed(node.requires)
-                    tasks = flatten(node.requires)
-                    break
-        if len(tasks) > 1:
+            known = kinds.get(need.__class__)
+            if known is not None:
+                bulk = bulk or known.luigi
+                continue
+            if not isinstance(need, luigi.Task):
+                raise _no_task(task, need)
+            if _newest(need.__class__) is not need.__class__:  # the body must load from the new ones, too
+                node.requires = _renewed(node.requires)
+                tasks = flatten(node.requires)
+                break
+            bulk = bulk or need.__class__.__class__ is not TaskMeta
+        if bulk and len(tasks) > 1:
             self.ask_in_bulk(tasks)
         return tasks
 
@@ -194,13 +198,14 @@ class TaskView:
                 known[1].append(names)
             elif mode == _NOTHING:
                 node.present = True
-            elif mode == _ASK:
-                node.present = self._ask(task)
-            else:
+            elif mode == _OUTPUTS:
                 node.present = task._outputs_exist()
         for folder, (members, wanted) in folders.items():
             self._check_claims(os.path.abspath(folder), members, wanted)
             self._look(folder, members, wanted)
+
+    def ask(self, node: Any) -> bool:
+        return self._ask(node.task)
 
     def cascades(self, node: Any) -> bool:
         kind = self._kinds[node.task.__class__]
@@ -312,6 +317,9 @@ class TaskView:
         if len(nodes) >= _LIST_FROM:
             listed = files.listing(folder)
         for node, names in zip(nodes, wanted, strict=True):
+            if listed is not None and len(names) == 1 and names[0] in listed:
+                node.present = True
+                continue
             shape = layout(node.task)
             if shape.in_memory:
                 found = all([prefix + name in cache.data for name in names])

@@ -28,10 +28,12 @@ def judge(nodes: Iterable[Node], view: TaskView) -> None:
         view.present(unknown)
     for node in fresh:
         present = node.present
-        if present and node.needs and view.cascades(node):
+        if present is None:  # it has a rule of its own, which may ask about what it needs: by now that is known
+            present = node.present = view.ask(node)
+        if present:
             for need in node.needs:
                 if not need.complete:
-                    present = False
+                    present = not view.cascades(node)
                     break
         node.complete = present
 

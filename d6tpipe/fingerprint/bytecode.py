@@ -37,12 +37,19 @@ _PLAIN, _DROP, _EXTEND, _CONST, _GLOBAL, _ATTR, _NAME, _STORE_NAME, _IMPORT, _JU
 _OPS = dis.opmap
 _ATTR_OP, _CONST_OP, _RETURN_OP = _OPS["LOAD_ATTR"], _OPS["LOAD_CONST"], _OPS["RETURN_VALUE"]
 _RETURN_CONST_OP = _OPS.get("RETURN_CONST", -1)
+_JUMP_OP = _OPS["JUMP_FORWARD"]
 _RELATIVE = frozenset(dis.hasjrel)
 _BACKWARD = frozenset(op for name, op in _OPS.items() if "BACKWARD" in name)
 _PAIRS = {op: tuple(_OPS[half] for half in re.findall(r"(?:LOAD|STORE)_FAST(?:_BORROW)?", name))
           for name, op in _OPS.items() if name.count("_FAST") == 2}  # fmt: skip
 _SHIFT = {_OPS["LOAD_GLOBAL"]: sys.version_info >= (3, 11), _ATTR_OP: sys.version_info >= (3, 12),
           _OPS.get("LOAD_SUPER_ATTR", -1): 2}  # fmt: skip
+# One name for each kind of jump: whether it leads backwards is seen from where it leads to.
+_JUMPS = {op: _OPS[name.replace("BACKWARD_IF", "FORWARD_IF")] if "_IF" in name else _JUMP_OP
+          for name, op in _OPS.items() if "BACKWARD" in name or name == "JUMP_ABSOLUTE"}  # fmt: skip
+_OPPOSITE = {_OPS[f"POP_JUMP_IF_{one}"]: _OPS[f"POP_JUMP_IF_{other}"]
+             for one, other in (("TRUE", "FALSE"), ("FALSE", "TRUE"), ("NONE", "NOT_NONE"), ("NOT_NONE", "NONE"))
+             if f"POP_JUMP_IF_{one}" in _OPS}  # fmt: skip
 # Kinds of arguments that matter to whoever calls; the rest are future flags and facts that the bytecode shows too.
 _FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x100 | 0x200
 _WRITTEN_BY_PYTHON = {"__doc__", "__firstlineno__", "__static_attributes__"}
@@ -52,7 +59,7 @@ def _kinds() -> list[int]:
     kinds = [_PLAIN] * 256
     for group, kind in (
         (dis.hasconst, _CONST), (dis.hasname, _NAME), (dis.hasjrel, _JUMP), (dis.hasjabs, _JUMP), (_PAIRS, _PAIR),
-        ([0], _DROP),  # CACHE; nothing in 3.10
+        ([0], _DROP),  # CACHE; in 3.10 nothing
     ):  # fmt: skip
         for op in group:
             if op < 256:  # above: what the compiler uses inside
@@ -71,7 +78,7 @@ _KINDS = _kinds()
 _BY_NAME = {_OPS[name] for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS") if name in _OPS}
 
 
-class _Code:
+class Code:
     """What is known of a code object, nested ones included; code objects never change, so it is kept.
 
     `digest` holds a number where the code holds the name of a global, so that an alias does not matter.
@@ -80,13 +87,16 @@ class _Code:
     """
 
     __slots__ = ("digest", "imports", "refs")
+    refs: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
+    imports: tuple[tuple[int, str, bool, tuple[str, ...]], ...]
 
     def __init__(self, code: CodeType) -> None:
         out: list[Any] = []
         starts: list[int] = []
         jumps: list[tuple[int, int]] = []
-        refs: dict[str, list[list[str]]] = {}
-        nested: list[_Code] = []
+        slots: dict[str, int] = {}
+        chains: list[tuple[str, list[str]]] = []
+        nested: list[Code] = []
         imports = False
         chain: list[str] = []
         chain_end = -1
@@ -102,9 +112,10 @@ class _Code:
             if kind == _PLAIN:
                 out += op, arg
             elif kind == _CONST:
-                out += _CONST_OP, _constant(consts[arg], nested)
                 if op == _RETURN_CONST_OP:
-                    out += _RETURN_OP, 0
+                    out += _CONST_OP, _constant(consts[arg], nested), _RETURN_OP, 0
+                else:
+                    out += op, _constant(consts[arg], nested)
             elif kind == _ATTR:
                 name = names[arg >> _SHIFT[_ATTR_OP]]
                 if chain_end == len(out):
@@ -114,12 +125,20 @@ class _Code:
             elif kind == _GLOBAL:
                 name = names[arg >> _SHIFT[op]]
                 chain = []
-                refs.setdefault(name, []).append(chain)
-                out += op, list(refs).index(name)
+                chains.append((name, chain))
+                out += op, slots.setdefault(name, len(slots))
                 chain_end = len(out)
             elif kind == _JUMP:
-                jumps.append((len(out) + 1, _target(raw, unit, op, arg)))
-                out += op, None
+                end = _end(raw, unit)
+                target = arg if op not in _RELATIVE else end - arg if op in _BACKWARD else end + arg
+                op = _JUMPS.get(op, op)
+                if op == _JUMP_OP and jumps and jumps[-1] == (len(out) - 1, end) and out[-2] in _OPPOSITE:
+                    # "if not: skip the jump back", which 3.12 writes for "if: jump back" in some layouts.
+                    out[-2] = _OPPOSITE[out[-2]]
+                    jumps[-1] = len(out) - 1, target
+                else:
+                    jumps.append((len(out) + 1, target))
+                    out += op, None
             elif kind == _EXTEND:
                 extended = arg << 8
             elif kind == _PAIR:
@@ -131,36 +150,45 @@ class _Code:
                 name = names[arg >> _SHIFT.get(op, 0)]
                 imports = imports or kind == _IMPORT
                 if op in _BY_NAME:
-                    refs.setdefault(name, []).append([])
+                    chains.append((name, []))
                 out += op, name
         starts.append(len(out))
         for at, target in jumps:
             out[at] = starts[target]
+        for at, _ in jumps:  # a jump to a jump: whether the compiler made it one depends on line breaks
+            for _ in range(len(jumps)):
+                target = out[at]
+                if target == starts[-1] or out[target] != _JUMP_OP:
+                    break
+                out[at] = out[target + 1]
         arguments = code.co_argcount + code.co_kwonlyargcount
         header = code.co_argcount, code.co_posonlyargcount, code.co_varnames[:arguments], code.co_flags & _FLAGS
-        out += [header, len(refs), *_handlers(code, starts)]
-        self.digest = _hash(ascii(out))
-        own = [(name, tuple(sorted({tuple(chain) for chain in chains}))) for name, chains in refs.items()]
-        self.refs = tuple([*own, *[ref for inner in nested for ref in inner.refs]])
-        found = dict.fromkeys(_imports(code, {})) if imports else {}
-        self.imports = tuple([*found, *[one for inner in nested for one in inner.imports]])
+        out += [header, len(slots), *_handlers(code, starts)]
+        self.digest = digest(ascii(out))
+        own: dict[str, set[tuple[str, ...]]] = {}
+        for name, chain in chains:
+            own.setdefault(name, set()).add(tuple(chain))
+        self.refs = tuple(
+            [(name, tuple(sorted(found))) for name, found in own.items()]
+            + [ref for inner in nested for ref in inner.refs]
+        )
+        brought = dict.fromkeys(_imports(code, {})) if imports else {}
+        self.imports = (*brought, *[one for inner in nested for one in inner.imports])
 
 
-def _target(raw: bytes, unit: int, op: int, arg: int) -> int:
-    """Return the unit that a jump leads to."""
-    if op not in _RELATIVE:
-        return arg
+def _end(raw: bytes, unit: int) -> int:
+    """Return the unit after an instruction and its caches."""
     unit += 1
-    while raw[2 * unit] == 0 and _KINDS[0] == _DROP:  # relative to the end of the caches
+    while 2 * unit < len(raw) and raw[2 * unit] == 0 and _KINDS[0] == _DROP:
         unit += 1
-    return unit - arg if op in _BACKWARD else unit + arg
+    return unit
 
 
-def _constant(value: Any, nested: list[_Code]) -> Any:
+def _constant(value: Any, nested: list[Code]) -> Any:
     """Return a text or tuple that stands for a constant, types and order included."""
     kind = value.__class__
     if kind is CodeType:
-        nested.append(_code(value))
+        nested.append(code_of(value))
         return "code", nested[-1].digest
     if kind is tuple:
         return "tuple", *[_constant(item, nested) for item in value]
@@ -199,10 +227,14 @@ def _imports(code: CodeType, bound: dict[str, Any]) -> Iterator[tuple[int, str, 
             source = int(before[-2] or 0), value, bool(before[-1]), ()
         elif name == "IMPORT_FROM":
             source = (*source[:3], (value,) if source[2] else (*source[3], value))
-        elif name.startswith("STORE_") and source and isinstance(value, str):
-            bound[value] = source
-            yield source
-            source = source if source[2] else None
+        elif name.startswith("STORE_"):
+            if source:
+                bound[value[0] if isinstance(value, tuple) else value] = source
+                yield source
+                source = source if source[2] else None
+            if name == "STORE_FAST_LOAD_FAST":
+                use = bound.get(value[1])
+                continue
         elif name in ("LOAD_ATTR", "LOAD_METHOD") and use:
             use = (*use[:3], (*use[3], value))
             yield use
@@ -218,15 +250,16 @@ def _imports(code: CodeType, bound: dict[str, Any]) -> Iterator[tuple[int, str, 
             yield from _imports(constant, dict(bound))
 
 
-_codes: dict[int, tuple[CodeType, _Code]] = {}
+_codes: dict[int, tuple[CodeType, Code]] = {}
 
 
-def _code(code: CodeType) -> _Code:
+def code_of(code: CodeType) -> Code:
+    """Return what is known of a code object, from memory if it was asked for before."""
     known = _codes.get(id(code))
     if known is None:
-        if len(_codes) > _MEMO_SIZE:
+        if len(_codes) > MEMO_SIZE:
             _codes.clear()
-        known = _codes[id(code)] = code, _Code(code)  # holds the code object: its id is not used again
+        known = _codes[id(code)] = code, Code(code)  # holds the code object: its id is not used again
     return known[1]
 
 

@@ -1,261 +1,297 @@
-# ---- the closure
+"""The closure of a class or function: everything of the project that it uses, and the names of everything else."""
 
-_MISSING = object()
-_SCALARS = frozenset({int, float, str, bytes, bool, complex, type(None), type(Ellipsis), type(NotImplemented)})
-_SCALAR_BASES = (int, float, str, bytes, complex)
-_CONTAINERS = (list, tuple, dict, set, frozenset, MappingProxyType)
-_BY_TEXT = {
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import operator
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from enum import Enum, EnumMeta
+from hashlib import blake2b
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
+from typing import Any
+
+from d6tpipe.errors import is_ours
+from d6tpipe.fingerprint.bytecode import MEMO_SIZE, code_of
+
+__all__ = ["LIMIT", "Node", "Walk", "is_project"]
+
+LIMIT = 10_000
+"""How many items of one plain-data value are looked at."""
+
+_MISSING: Any = object()
+_STANDARD = os.path.dirname(os.__file__) + os.sep
+# The standard library's folder is also known by its shape: a wrapper that was pickled by value names the file of the
+# machine that it comes from.
+_LIBRARY = re.compile(r"[\\/](site|dist)-packages[\\/]|[\\/]lib(64)?[\\/]python3\.\d+[\\/]|^<frozen ")
+
+_SCALAR_TYPES: tuple[type, ...] = (int, float, str, bytes, bool, complex, type(None), type(Ellipsis))
+_SCALARS = frozenset(_SCALAR_TYPES)
+_MAPPINGS = (dict, MappingProxyType)
+_CONTAINERS = (list, tuple, set, frozenset, *_MAPPINGS)
+_BY_REPR = {
     "builtins.range", "builtins.slice", "datetime.date", "datetime.datetime", "datetime.time", "datetime.timedelta",
     "datetime.timezone", "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "zoneinfo.ZoneInfo",
 }  # fmt: skip
-_NOT_CODE = frozenset(
-    "__abstractmethods__ __annotate__ __annotate_func__ __annotations__ __annotations_cache__ __classcell__ "
-    "__dataclass_fields__ __dataclass_params__ __dict__ __doc__ __firstlineno__ __match_args__ __module__ "
-    "__orig_bases__ __parameters__ __qualname__ __slotnames__ __static_attributes__ __type_params__ __weakref__ "
-    "_abc_impl".split()
-)
-_MADE_BY_DATACLASS = frozenset(
-    "__delattr__ __eq__ __ge__ __gt__ __hash__ __init__ __le__ __lt__ __replace__ __repr__ __setattr__ "
-    "__getstate__ __setstate__".split()
-)
+_BY_CONTENT = {"re.Pattern", "numpy.ndarray"}
+_SLOTS = frozenset(["member_descriptor", "getset_descriptor", "wrapper_descriptor"])
+_NOT_CODE = {
+    "__abstractmethods__", "__annotate__", "__annotate_func__", "__annotations__", "__annotations_cache__",
+    "__classcell__", "__dataclass_fields__", "__dataclass_params__", "__dict__", "__doc__", "__firstlineno__",
+    "__match_args__", "__module__", "__orig_bases__", "__parameters__", "__qualname__", "__slotnames__",
+    "__static_attributes__", "__type_params__", "__weakref__", "_abc_impl",
+}  # fmt: skip
+# Written by @dataclass, from the fields: these are looked at instead.
+_MADE_BY_DATACLASS = {
+    "__delattr__", "__eq__", "__ge__", "__getstate__", "__gt__", "__hash__", "__init__", "__le__", "__lt__",
+    "__replace__", "__repr__", "__setattr__", "__setstate__",
+}  # fmt: skip
 
 
-class _Node:
-    """One function, class or named value: texts and other nodes, in an order that depends on the code only.
+def is_project(module: str, file: str | None) -> bool:
+    """Return whether code belongs to the user: not the standard library, not installed, not d6tpipe.
 
-    `inner` holds what has a name of its own below this one (the methods of a class): a change there is not a change
-    of this member.
+    Parameters
+    ----------
+    module : str
+        Dotted name of the module.
+    file : str or None
+        Its file, as the code object names it; None if unknown (built in, or a class that was pickled by value).
+    """
+    top = module.partition(".")[0]
+    if top in ("d6tpipe", "d6tflow", "builtins"):
+        return module.startswith("d6tpipe.demo")
+    if file is None:
+        return top not in sys.stdlib_module_names
+    return not (_LIBRARY.search(file) or file.startswith(_STANDARD) or is_ours(file))
+
+
+@functools.lru_cache(maxsize=MEMO_SIZE)
+def _counts(project: Callable[[str, str | None], bool], extra: tuple[str, ...], module: str, file: str | None) -> bool:
+    if module.startswith("namedtuple_"):  # collections.namedtuple wrote it, from the fields
+        return False
+    return any([module == name or module.startswith(name + ".") for name in extra]) or project(module, file)
+
+
+class Node:
+    """A member: one function, class or named value.
+
+    Attributes
+    ----------
+    label, module : str
+        Where it is defined: qualified name, module.
+    subject : object
+        What it is.
+    parts : list of str or Node
+        Its content: for a function the hash of its code first, then defaults and what its closure holds.
+    refs : list of str or Node
+        What the code of a function refers to.
+    inner : list of str or Node
+        What has a name of its own below this one, as methods have: a change there is none of this member.
     """
 
-    __slots__ = ("inner", "label", "module", "parts", "subject")
+    __slots__ = ("inner", "label", "module", "number", "parts", "refs", "subject")
 
-    def __init__(self, label: str, module: str, subject: Any) -> None:
-        self.label, self.module, self.subject = label, module, subject
+    def __init__(self, label: str, module: str, subject: Any, number: int) -> None:
+        self.label, self.module, self.subject, self.number = label, module, subject, number
         self.parts: list[Any] = []
+        self.refs: list[Any] = []
         self.inner: list[Any] = []
 
 
-@functools.lru_cache(maxsize=_MEMO_SIZE)
-def _counts(project: Callable[..., bool], extra: tuple[str, ...], module: str, file: str | None) -> bool:
-    return module.startswith("namedtuple_") is False and (
-        any([module == name or module.startswith(name + ".") for name in extra]) or project(module, file)
-    )
+class Walk:
+    """The closure of one object, breadth first, in an order that depends on nothing but the code.
 
+    Texts among the parts: literals as `ascii` writes them, ``@package:name`` for objects of libraries,
+    ``task:``, ``module:``, ``import:``, ``unbound:`` and a name, and words that say how parts belong together.
 
-def _dotted(value: Any) -> str:
-    """Return package and qualified name: inside of a package, modules move between releases."""
-    module = str(getattr(value, "__module__", None) or "builtins")
-    return f"{module.partition('.')[0]}:{getattr(value, '__qualname__', type(value).__qualname__)}"
-
-
-def _file_of(module: str) -> str | None:
-    if module in ("__main__", "__mp_main__"):  # whatever program runs now: a kernel, a worker
-        return None
-    return getattr(sys.modules.get(module), "__file__", None)
-
-
-def _array_text(array: Any) -> list[str]:
-    data = array.tobytes() if array.dtype.kind != "O" else ascii(array.tolist()[:LIMIT]).encode()
-    return [sys.intern(f"array {array.dtype.str}{array.shape} {blake2b(data, digest_size=16).hexdigest()}")]
-
-
-def _class_content(cls: type) -> list[Any]:
-    attributes = vars(cls)
-    return [cls.__mro__, *attributes, *attributes.values()]
-
-
-def _function_content(function: FunctionType) -> list[Any]:
-    cells = function.__closure__
-    return [function.__code__, function.__defaults__, function.__kwdefaults__, *([_cell(c) for c in cells] if cells else ())]
-
-
-def _cell(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not yet filled
-        return _MISSING
-
-
-def _dict_content(mapping: Any) -> list[Any]:
-    return [*mapping, *mapping.values()]
-
-
-class _Walk:
-    """The closure of one object, breadth first.
-
-    `pins` and `lookups` are everything that was looked at and can change: if all of it is still the same, so is
-    the result.
+    Attributes
+    ----------
+    nodes : list of Node
+        The members; the root first.
     """
 
-    def __init__(self, stop: Any, skip: Any, project: Any, extra: tuple[str, ...]) -> None:
-        self.stop, self.skip, self.project, self.extra = stop, skip, project, extra
-        self.nodes: list[_Node] = []
-        self.known: dict[Any, _Node] = {}
-        self.pins: list[tuple[Callable[[Any], Any], Any, list[Any]]] = []
-        self.lookups: list[tuple[Any, str, Any]] = []
-        self.own: frozenset[type] = frozenset()
-        self.room = 0
-
-    def walk(self, root: Any) -> None:
-        if isinstance(root, type):
-            self.own = frozenset([cls for cls in root.__mro__ if self._counts_class(cls)])
+    def __init__(self, root: Any, stop: Any, skip: Any, project: Any, extra: tuple[str, ...]) -> None:
+        self._stop, self._skip, self._project, self._extra = stop, skip, project, extra
+        self._known: dict[Any, Node] = {}
+        self._room = LIMIT
+        # Everything that was looked at and can change. Holding it also keeps the ids in _known from being used again.
+        self._lookups: list[tuple[Any, str, Any]] = []
+        self._pins: list[tuple[Callable[[Any], list[Any]], Any, list[Any]]] = []
+        self.nodes: list[Node] = []
+        self._own = frozenset([c for c in root.__mro__ if self._is_own(c)] if isinstance(root, type) else [])
         start: list[Any] = []
-        self._named(start, root, "value", "__main__", "root")
+        self._named(start, root, "value", "", 0)
+        if not self.nodes:  # an object of a library: its name is all there is
+            self._node(0, "value", "", None).parts = start
+            return
         for node in self.nodes:  # grows while it is read
-            subject = node.subject
-            self.room = LIMIT
-            if subject.__class__ is FunctionType:
-                self._function(node, subject)
-            elif issubclass(subject.__class__, type):
-                self._class(node, subject)
+            self._room = LIMIT
+            kind = type(node.subject)
+            if kind is FunctionType:
+                self._function(node, node.subject)
+            elif issubclass(kind, type):
+                self._class(node, node.subject)
             else:
-                self._put(node.parts, subject)
-        if not self.nodes:  # a library's object: its name is all there is
-            self.nodes.append(_Node("value", "__main__", None))
-            self.nodes[0].parts = start
+                self._put(node.parts, node.subject)
 
-    def unchanged(self) -> bool:
-        for mapping, name, value in self.lookups:
-            if mapping.get(name, _MISSING) is not value:
+    def is_current(self) -> bool:
+        """Return whether everything that was looked at is still the same, object by object."""
+        for space, name, value in self._lookups:
+            if space.get(name, _MISSING) is not value:
                 return False
-        for read, subject, saved in self.pins:
+        for read, subject, saved in self._pins:
             now = read(subject)
+            # Identity: comparing would take True for 1, and asks objects that need not answer with a bool.
             if len(now) != len(saved) or not all(map(operator.is_, now, saved)):
                 return False
         return True
 
-    def _pin(self, read: Callable[[Any], Any], subject: Any) -> list[Any]:
+    def _pin(self, read: Callable[[Any], list[Any]], subject: Any) -> list[Any]:
         content = read(subject)
-        self.pins.append((read, subject, content))
+        self._pins.append((read, subject, content))
         return content
 
-    def _node(self, key: Any, label: str, module: str, subject: Any) -> _Node:
-        node = self.known.get(key)
+    def _node(self, key: Any, label: str, module: str, subject: Any) -> Node:
+        node = self._known.get(key)
         if node is None:
-            node = self.known[key] = _Node(label, module, subject)
+            node = self._known[key] = Node(label, module, subject, len(self.nodes))
             self.nodes.append(node)
         return node
 
+    def _is_own(self, defined: Any) -> bool:
+        """Return whether a function or class counts as the project's."""
+        module = str(defined.__module__)
+        if type(defined) is FunctionType:
+            file = defined.__code__.co_filename
+        elif module in ("__main__", "__mp_main__"):  # its file is whatever program runs: a script, a kernel, a worker
+            file = None
+        else:
+            file = getattr(sys.modules.get(module), "__file__", None)
+        return _counts(self._project, self._extra, module, file)
+
     # ---- functions
 
-    def _function(self, node: _Node, function: FunctionType) -> None:
+    def _function(self, node: Node, function: FunctionType) -> None:
         parts, code = node.parts, function.__code__
-        known = _code(code)
+        known = code_of(code)
         _, defaults, kwdefaults, *cells = self._pin(_function_content, function)
         parts.append(known.digest)
-        if defaults:
+        if defaults or kwdefaults:
             self._put(parts, defaults)
-        if kwdefaults:
-            self._put(parts, dict(sorted(kwdefaults.items())))
+            self._put(parts, kwdefaults)
         for name, content in zip(code.co_freevars, cells, strict=True):
             if name != "__class__":
                 self._put(parts, content)
         if "__wrapped__" in function.__dict__:
             self._put(parts, function.__dict__["__wrapped__"])
-        module, space = function.__module__ or "", function.__globals__
+        space = function.__globals__
         for name, chains in known.refs:
-            self._global(parts, space, name, chains, module)
+            self._global(node, space, name, chains)
         for level, source, is_from, chain in known.imports:
-            self._import(parts, space, level, source, is_from, chain)
+            self._import(node.refs, space, level, source, is_from, chain)
 
-    def _global(self, parts: list[Any], space: Any, name: str, chains: Any, module: str) -> None:
+    def _global(self, node: Node, space: dict[str, Any], name: str, chains: Iterable[tuple[str, ...]]) -> None:
         value = space.get(name, _MISSING)
-        self.lookups.append((space, name, value))
+        self._lookups.append((space, name, value))
         if value is _MISSING:
             builtins = space.get("__builtins__", {})
-            builtins = vars(builtins) if builtins.__class__ is ModuleType else builtins
-            parts.append(f"builtins:{name}" if name in builtins else f"unbound:{name}")
-        elif name.startswith("__"):
-            parts.append(f"module:{name}")  # __file__, __name__: where, not what
-        elif value.__class__ is ModuleType:
+            builtins = builtins if type(builtins) is dict else vars(builtins)
+            node.refs.append(f"@builtins:{name}" if name in builtins else f"unbound:{name}")
+        elif name.startswith("__") and name.endswith("__"):
+            node.refs.append(f"module:{name}")  # __file__, __name__: where, not what
+        elif type(value) is ModuleType:
             for chain in chains:
-                self._chain(parts, value, chain)
+                self._chain(node.refs, value, chain)
         else:
-            self._named(parts, value, name, module, (id(space), name))
+            self._named(node.refs, value, name, node.module, (id(space), name))
 
     def _chain(self, parts: list[Any], module: ModuleType, chain: tuple[str, ...]) -> None:
-        """Follow ``module.a.b`` as far as it stays within modules of the project."""
+        """Follow ``module.a.b`` as long as it stays within modules of the project."""
         for name in chain:
-            if not _counts(self.project, self.extra, module.__name__, getattr(module, "__file__", None)):
+            if not _counts(self._project, self._extra, module.__name__, getattr(module, "__file__", None)):
                 break
             space = vars(module)
             value = space.get(name, _MISSING)
-            self.lookups.append((space, name, value))
-            if value.__class__ is not ModuleType:
-                if value is _MISSING:
-                    parts.append(f"unbound:{name}")
-                else:
-                    self._named(parts, value, name, module.__name__, (id(space), name))
+            self._lookups.append((space, name, value))
+            if value is _MISSING:
+                parts.append(f"unbound:{name}")
+                return
+            if type(value) is not ModuleType:
+                self._named(parts, value, name, module.__name__, (id(space), name))
                 return
             module = value
-        parts.append(f"module:{module.__name__}")
+        text = f"module:{module.__name__}"
+        if text not in parts:
+            parts.append(text)
 
-    def _import(self, parts: list[Any], space: Any, level: int, source: str, is_from: bool, chain: Any) -> None:
-        """Follow an import inside a function; what is not loaded yet is loaded if it is the project's."""
+    def _import(
+        self, parts: list[Any], space: dict[str, Any], level: int, source: str, is_from: bool, chain: tuple[str, ...]
+    ) -> None:
+        """Follow an import inside a function. What is not loaded yet is loaded, if it is the project's.
+
+        Otherwise the result would depend on what has run before. Library modules are never loaded.
+        """
         try:
             full = importlib.util.resolve_name("." * level + source, space.get("__package__") or "")
             top = full.partition(".")[0]
-            spec = sys.modules.get(top) or importlib.util.find_spec(top)
-            file = getattr(spec, "__file__", None) or getattr(spec, "origin", None)
-            if spec is None or not _counts(self.project, self.extra, full, file):
+            found: Any = sys.modules.get(top) or importlib.util.find_spec(top)
+            file = getattr(found, "__file__", None) or getattr(found, "origin", None)
+            if found is None or not _counts(self._project, self._extra, full, file):
                 parts.append(f"import:{'.'.join([full, *chain])}")
                 return
             module = importlib.import_module(full)
-        except Exception as error:  # noqa: BLE001  (a body that cannot run yet has a fingerprint all the same)
+        except Exception as error:  # noqa: BLE001  (a body that cannot run yet has a fingerprint too; it says why)
             parts.append(f"import:{source} {type(error).__name__}")
             return
+        for name in chain[:1] if is_from else ():
+            if name not in vars(module) and importlib.util.find_spec(f"{full}.{name}"):
+                importlib.import_module(f"{full}.{name}")
         self._chain(parts, module if is_from else sys.modules[top], chain)
 
     # ---- classes
 
-    def _counts_class(self, cls: type) -> bool:
-        module = str(cls.__module__)
-        return _counts(self.project, self.extra, module, _file_of(module))
-
-    def _class(self, node: _Node, cls: type) -> None:
-        parts, label, module = node.parts, node.label, node.module
+    def _class(self, node: Node, cls: type) -> None:
+        parts, attributes = node.parts, vars(cls)
         self._pin(_class_content, cls)
         parts.append("class")
-        if type(cls) is not type:
-            self._put(parts, type(cls))
-        for base in cls.__mro__[1:-1]:
-            self._put(parts, base)
-        attributes = vars(cls)
+        for kin in (type(cls), *cls.__mro__[1:-1]):
+            if kin is not type:
+                self._put(parts, kin)
+        skip = self._skip if cls in self._own else None
         fields = attributes.get("__dataclass_fields__")
-        skip = self.skip if cls in self.own else None
-        if issubclass(type(cls), EnumMeta):
+        is_enum = issubclass(type(cls), EnumMeta)
+        if is_enum:
             self._put(parts, {name: member.value for name, member in cls.__members__.items()})  # type: ignore[attr-defined]
         for name in sorted(attributes):
             value = attributes[name]
-            if name in _NOT_CODE or (skip is not None and skip(name, value)):
-                continue
-            kind = value.__class__
-            if kind.__name__ in ("member_descriptor", "getset_descriptor", "wrapper_descriptor"):
+            kind = type(value)
+            if name in _NOT_CODE or kind.__name__ in _SLOTS or (skip is not None and skip(name, value)):
                 continue
             if fields and name in _MADE_BY_DATACLASS and _is_made(value):
                 continue
-            if issubclass(type(cls), EnumMeta) and not (kind is FunctionType and self._counts_function(value)):
-                if kind not in (property, classmethod, staticmethod):
-                    continue
-            full = f"{label}.{name}"
+            if is_enum and not _is_written(value, self._is_own):
+                continue
+            label = f"{node.label}.{name}"
             found: list[Any] = []
-            self._named(found, value, full, module, (id(cls), name))
-            alone = len(found) == 1 and found[0].__class__ is _Node and found[0].label == full
+            self._named(found, value, label, node.module, (id(cls), name))
+            alone = len(found) == 1 and type(found[0]) is Node and found[0].label == label
             (node.inner if alone else parts).extend([f"{name}=", *found])
         for field in (fields or {}).values():
-            parts.append(f"{field.name}:{field.init}{field.kw_only}{field.compare}")
+            parts.append(f"field {field.name} {field.init} {field.compare}")
             for default in (field.default, field.default_factory):
                 self._put(parts, default)
-
-    def _counts_function(self, function: FunctionType) -> bool:
-        return _counts(self.project, self.extra, function.__module__ or "", function.__code__.co_filename)
 
     # ---- values
 
     def _named(self, parts: list[Any], value: Any, label: str, module: str, key: Any) -> None:
-        """Put a value that stands under a name: plain data is a member, anything else has its own name."""
-        kind = value.__class__
-        if kind in _SCALARS or (not issubclass(kind, type) and _is_data(kind)):
+        """Put a value that has a name: plain data is a member under that name, anything else has its own."""
+        kind: Any = type(value)
+        if _is_data(kind):
             parts.append(self._node(key, label, module, value))
         else:
             self._put(parts, value, label)
@@ -265,123 +301,180 @@ class _Walk:
         if kind in _SCALARS:
             parts.append(ascii(value))
         elif kind is FunctionType:
-            if self._counts_function(value):
-                name = value.__qualname__
-                if name.endswith("<lambda>") and label:
-                    name = label
-                elif "__wrapped__" in value.__dict__:
-                    name = f"{name}@{value.__code__.co_name}"
-                parts.append(self._node(id(value), name, value.__module__ or "", value))
-            else:
-                parts.append(_dotted(value))
-                self._wrapped(parts, value)
+            self._callable(parts, value, label)
         elif issubclass(kind, type):
-            if value not in self.own and self.stop(value):
+            if value not in self._own and self._stop(value):
                 parts.append(f"task:{value.__qualname__}")
-            elif self._counts_class(value):
+            elif self._is_own(value):
                 parts.append(self._node(id(value), value.__qualname__, str(value.__module__), value))
             else:
                 parts.append(_dotted(value))
         elif kind is ModuleType:
             parts.append(f"module:{value.__name__}")
-        elif depth > 50 or self.room <= 0:  # also ends what contains itself
+        elif depth > 50 or self._room <= 0:  # ends what contains itself, too
             parts.append("...")
         elif issubclass(kind, Enum):
             parts.append(f"{kind.__qualname__}.{value.name}")
             self._put(parts, value.value, "", depth + 1)
         elif issubclass(kind, _CONTAINERS):
-            self._container(parts, kind, value, depth)
-        elif kind in (staticmethod, classmethod):
-            parts.append(kind.__name__)
-            self._put(parts, value.__func__, label)
-        elif kind is property:
-            parts.append("property")
-            for function in (value.fget, value.fset, value.fdel):
-                self._put(parts, function, label)
-        elif kind is MethodType:
-            parts.append("bound")
-            self._put(parts, value.__func__)
-            self._put(parts, value.__self__, "", depth + 1)
-        elif issubclass(kind, (functools.partial, functools.partialmethod)):
-            parts.append("partial")
-            for part in (value.func, value.args, value.keywords):
-                self._put(parts, part, "", depth + 1)
-        elif kind is BuiltinFunctionType or value is _MISSING:
-            parts.append("empty" if value is _MISSING else _dotted(value))
+            self._container(parts, kind, value, depth + 1)
         else:
-            self._object(parts, kind, value, depth)
+            inside = _inside(kind, value)
+            if inside is None:
+                self._object(parts, kind, value, depth + 1)
+            else:
+                parts.append(kind.__name__)
+                for part in inside:
+                    self._put(parts, part, label, depth + 1)
+
+    def _callable(self, parts: list[Any], function: FunctionType, label: str) -> None:
+        if self._is_own(function):
+            name = function.__qualname__
+            if name.endswith("<lambda>"):
+                name = label or name
+            elif "__wrapped__" in function.__dict__:  # functools.wraps gave it the name of what it wraps
+                name = f"{name}@{function.__code__.co_name}"
+            parts.append(self._node(id(function), name, str(function.__module__), function))
+        else:
+            top = str(function.__globals__.get("__name__")).partition(".")[0]
+            parts.append(f"@{top}:{function.__code__.co_name}")
+            self._wrapped(parts, function.__dict__)
+
+    def _wrapped(self, parts: list[Any], attributes: dict[str, Any]) -> None:
+        """Follow a library's wrapper (lru_cache, contextmanager, cached_property, numba, click) to what it wraps."""
+        for name in ("__wrapped__", "func", "py_func", "callback"):
+            if type(attributes.get(name)) is FunctionType:
+                self._put(parts, attributes[name])
+        if type(attributes.get("registry")) is MappingProxyType:  # singledispatch
+            self._put(parts, attributes["registry"])
 
     def _container(self, parts: list[Any], kind: type, value: Any, depth: int) -> None:
-        self._put(parts, kind)
-        is_map = issubclass(kind, (dict, MappingProxyType))
-        parts.append(f"{len(value)}(")
-        if len(value) <= self.room:
-            self.room -= len(value)
-            content = self._pin(_dict_content if is_map else list, value)
-            if issubclass(kind, (set, frozenset)):
-                items: list[list[Any]] = [[] for _ in content]
-                for found, item in zip(items, content, strict=True):
-                    self._put(found, item, "", depth + 1)
-                parts.extend([part for found in sorted(items, key=_sorting) for part in found])
+        if value.__class__ in _CONTAINERS:
+            parts.append(f"{kind.__name__} {len(value)}(")
+        else:
+            self._put(parts, kind)
+            parts.append(f"{len(value)}(")
+        if len(value) <= self._room:
+            self._room -= len(value)
+            if issubclass(kind, _MAPPINGS):
+                content = self._pin(_mapping_content, value)
+            elif issubclass(kind, (tuple, frozenset)):
+                content = list(value)
             else:
-                for item in content:
-                    self._put(parts, item, "", depth + 1)
+                content = self._pin(list, value)
+            items: list[list[Any]] = []
+            for item in content:
+                items.append([])
+                self._put(items[-1], item, "", depth)
+            if issubclass(kind, (set, frozenset)):
+                items.sort(key=_sorting)
+            for found in items:
+                parts.extend(found)
         parts.append(")")
 
     def _object(self, parts: list[Any], kind: type, value: Any, depth: int) -> None:
         name = f"{kind.__module__}.{kind.__qualname__}"
-        if name in _BY_TEXT:
-            parts.append(f"{name} {value!r}")
+        if name in _BY_REPR:
+            parts.append(f"{name} {value!a}")
         elif name == "re.Pattern":
             parts.append(f"{name} {value.pattern!a} {value.flags}")
         elif name == "numpy.ndarray":
-            parts.extend(self._pin(_array_text, value))
+            parts.extend(self._pin(_array_content, value))
         elif name.startswith("pathlib."):
             parts.append(f"path {str(value)!a}")
-        elif issubclass(kind, _SCALAR_BASES):
-            base = next(base for base in kind.__mro__ if base in _SCALARS)
+        elif issubclass(kind, _SCALAR_TYPES):  # a subclass, as numpy.float64 is
+            base: Any = next(base for base in kind.__mro__ if base in _SCALARS)
             parts.append(f"{_dotted(kind)} {base.__repr__(value)}")
+        elif issubclass(kind, BuiltinFunctionType) or value is _MISSING:
+            parts.append("empty" if value is _MISSING else _dotted(value))
         else:
             self._put(parts, kind)
             fields = getattr(kind, "__dataclass_fields__", None)
-            if fields and self._counts_class(kind):
-                content = self._pin(functools.partial(_field_values, tuple(fields)), value)
-                for name, item in zip(fields, content, strict=True):
-                    parts.append(f"{name}=")
-                    self._put(parts, item, "", depth + 1)
-            self._wrapped(parts, value)
-
-    def _wrapped(self, parts: list[Any], value: Any) -> None:
-        """Follow a library's wrapper (``lru_cache``, ``contextmanager``, numba, click) to the user's function."""
-        attributes = getattr(type(value), "__dictoffset__", 0) and value.__dict__
-        if attributes.__class__ is dict:
-            for name in ("__wrapped__", "func", "py_func", "callback"):
-                if attributes.get(name).__class__ is FunctionType:
-                    self._put(parts, attributes[name])
-            registry = attributes.get("registry")  # singledispatch
-            if registry.__class__ is MappingProxyType:
-                self._put(parts, list(registry.items()))
+            if fields and self._is_own(kind):
+                for field, item in zip(fields, self._pin(_field_content, value), strict=True):
+                    parts.append(f"{field}=")
+                    self._put(parts, item, "", depth)
+            attributes = value.__dict__ if getattr(kind, "__dictoffset__", 0) else None
+            if type(attributes) is dict:
+                self._wrapped(parts, attributes)
 
 
-def _sorting(parts: list[Any]) -> list[str]:
-    return [part.label if part.__class__ is _Node else part for part in parts]
+def _dotted(value: Any) -> str:
+    """Return package and qualified name; the module in between may change from release to release."""
+    module = str(getattr(value, "__module__", None) or "builtins")
+    return f"@{module.partition('.')[0]}:{getattr(value, '__qualname__', type(value).__qualname__)}"
 
 
-def _field_values(names: tuple[str, ...], value: Any) -> list[Any]:
-    return [getattr(value, name, _MISSING) for name in names]
+@functools.lru_cache(maxsize=MEMO_SIZE)
+def _is_data(kind: type) -> bool:
+    """Return whether instances are plain data, which has no name of its own."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        issubclass(kind, (*_SCALAR_TYPES, *_CONTAINERS, Enum))
+        or name in _BY_REPR
+        or name in _BY_CONTENT
+        or name.startswith("pathlib.")
+        or hasattr(kind, "__dataclass_fields__")
+    )
+
+
+def _inside(kind: type, value: Any) -> tuple[Any, ...] | None:
+    """Return what a wrapper of the language or of functools consists of."""
+    if kind is staticmethod or kind is classmethod:
+        return (value.__func__,)
+    if kind is property:
+        return value.fget, value.fset, value.fdel
+    if kind is MethodType:
+        return value.__func__, value.__self__
+    if kind is functools.partial or kind is functools.partialmethod:
+        return value.func, value.args, value.keywords
+    return None
 
 
 def _is_made(value: Any) -> bool:
-    return value.__class__ is not FunctionType or value.__code__.co_filename == "<string>" or "__wrapped__" in vars(value)
+    """Return whether @dataclass wrote a method (around which reprlib puts a wrapper)."""
+    return type(value) is not FunctionType or value.__code__.co_filename == "<string>" or "__wrapped__" in vars(value)
 
 
-@functools.lru_cache(maxsize=1000)
-def _is_data(kind: type) -> bool:
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    return (
-        issubclass(kind, (*_CONTAINERS, *_SCALAR_BASES, Enum))
-        or hasattr(kind, "__dataclass_fields__")
-        or name in _BY_TEXT
-        or name in ("re.Pattern", "numpy.ndarray")
-        or name.startswith("pathlib.")
-    )
+def _is_written(value: Any, is_own: Callable[[Any], bool]) -> bool:
+    """Return whether the user wrote an attribute of an enum, not the enum's machinery."""
+    return type(value) in (property, classmethod, staticmethod) or (type(value) is FunctionType and is_own(value))
+
+
+def _sorting(parts: list[Any]) -> list[str]:
+    return [part.label if type(part) is Node else part for part in parts]
+
+
+# ---- what of an object can change
+
+
+def _function_content(function: FunctionType) -> list[Any]:
+    found: list[Any] = [function.__code__, function.__defaults__, function.__kwdefaults__]
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:  # not filled yet
+            found.append(_MISSING)
+    return found
+
+
+def _class_content(cls: type) -> list[Any]:
+    attributes = vars(cls)
+    return [cls.__mro__, *attributes, *attributes.values()]
+
+
+def _mapping_content(mapping: Any) -> list[Any]:
+    return [part for pair in mapping.items() for part in pair]
+
+
+def _field_content(value: Any) -> list[Any]:
+    return [getattr(value, name, _MISSING) for name in value.__dataclass_fields__]
+
+
+def _array_content(array: Any) -> list[Any]:
+    if array.dtype.hasobject:
+        data = ascii(array.ravel()[:LIMIT].tolist()).encode()
+    else:
+        data = array.tobytes()
+    # Interned: equal texts are one object, which is how pins are compared.
+    return [sys.intern(f"array {array.dtype!s} {array.shape} {blake2b(data, digest_size=16).hexdigest()}")]

@@ -28,9 +28,11 @@ from d6tpipe.records import SCHEMA, newer_than_this
 from d6tpipe.storage.files import temporary_name
 
 try:
-    import fcntl
-except ImportError:  # Windows: nothing to lock with, see _creation_lock
-    fcntl = None  # type: ignore[assignment]
+    from fcntl import LOCK_EX, LOCK_NB, lockf
+except ImportError:  # Windows, see _creation_lock
+    _CAN_LOCK = False
+else:
+    _CAN_LOCK = True
 
 __all__ = [
     "Damaged",
@@ -162,7 +164,7 @@ class Writer:
 
     def close(self) -> None:
         """Close; the last one of all processes to do so copies the WAL into the database and removes it."""
-        _close(self.path, self.connection)
+        close(self.path, self.connection)
 
 
 def open_writer(path: str, network: bool) -> tuple[Writer, str | None]:
@@ -250,7 +252,10 @@ def _existing(path: str, journal: str, locked: bool = False) -> Writer | None:
             close(path, connection)
             return None
         (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-        if mode != journal and (locked or journal == "truncate"):
+        if mode != journal:
+            if journal == "wal" and not locked:  # the folder was on a network before
+                close(path, connection)
+                return None
             # Fails while others are connected, who then go on as they are; it is tried again every time.
             try:
                 connection.execute(f"PRAGMA journal_mode={journal}").fetchone()
@@ -261,7 +266,10 @@ def _existing(path: str, journal: str, locked: bool = False) -> Writer | None:
             migrate(connection, schema)
         after = stamp(path)
         if after is None or after.inode != found.inode:
-            raise sqlite3.OperationalError("the database was replaced while it was opened")
+            if locked:
+                raise sqlite3.OperationalError("the database was replaced while it was opened")
+            close(path, connection)
+            return None
     except BaseException:
         close(path, connection)
         raise
@@ -330,7 +338,7 @@ def _creation_lock(path: str) -> Iterator[None]:
     Without ``fcntl``, and where the file system knows no locks, there is none: then two processes can make the
     database at the same time, the later one wins, and the other notices at its next commit (`Writer.moved`).
     """
-    if fcntl is None:
+    if not _CAN_LOCK:
         yield
         return
     descriptor = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -338,7 +346,7 @@ def _creation_lock(path: str) -> Iterator[None]:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lockf(descriptor, LOCK_EX | LOCK_NB)
                 break
             except (BlockingIOError, PermissionError):
                 if time.monotonic() > deadline:

@@ -289,3 +289,28 @@ def test_aggregators_nested_5_000_deep_do_not_recurse():
     top = Many(n=5_000)
     assert run(top).counts == {"built": 10_002}
     assert top.complete()
+
+
+class Guarded(d6tpipe.tasks.TaskCache):
+    n = d6tpipe.IntParameter()
+
+    def requires(self):
+        calls["requires"] += 1
+        return [Guarded(n=self.n - 1)] if self.n else []
+
+    def complete(self, cascade=True):
+        calls["complete"] += 1
+        return super().complete(cascade)
+
+    def run(self):
+        self.save(self.n)
+
+
+def test_a_complete_of_ones_own_is_asked_once_per_task_however_long_the_chain():
+    length = 1_000
+    for state in ("built", "fresh"):
+        calls.clear()
+        result = d6tpipe.run(Guarded(n=length), execution_summary=False)
+        assert result.counts == {state: length + 1}
+        assert calls["complete"] <= 2 * (length + 1)  # once before, once after the body
+        assert calls["requires"] == length + 1

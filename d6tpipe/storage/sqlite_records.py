@@ -1,0 +1,354 @@
+"""Records in SQLite: ``<data root>/.d6tpipe/records.db``.
+
+=========  =========================================================================================================
+hot        what a run reads in bulk; ``record`` leads to the wide row. Clustered by family and task.
+building   announcements; a row goes when its task is recorded, or withdrawn
+records    wide rows, appended, so that a batch touches few pages; what many have in common is in ``shared``
+shared     JSON of the class (code, members, packages) and of the run (host, process, commit), by its hash
+sources    text of functions, by its hash
+runs       when which run began
+=========  =========================================================================================================
+
+What is written waits in memory and goes out in one short transaction: other processes write to the same file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
+from typing import Any
+
+from d6tpipe.errors import StorageError
+from d6tpipe.failpoints import fail_point
+from d6tpipe.records import FIELDS, SCHEMA, STAGES, Hot, Record, pack_field
+from d6tpipe.storage.sqlite_files import stamp
+from d6tpipe.storage.sqlite_store import SqliteStore
+
+__all__ = ["SqliteRecords"]
+
+_GROUP = 0.050  # seconds between two commits
+_MOST_WAITING = 100_000  # rows kept in memory while the disk says no
+
+_CODE = ("module", "code_fast", "code_stable", "members", "version", "packages", "python")
+_RUN = ("run_id", "host", "pid", "boot_id", "git_commit")
+_COLUMNS = ("task_id", "family", "seal", "stage", "parameters")
+_OWN = tuple(name for name in FIELDS if name not in (*_CODE, *_RUN, *_COLUMNS))
+_PACKED = frozenset(("inputs", "dynamic_inputs", "outputs"))
+_NOTHING = (b"", b"")
+
+_WIDE = """
+    SELECT h.task_id, h.family, h.seal, h.stage, r.parameters, r.own, c.json, n.json,
+        EXISTS(SELECT 1 FROM building b WHERE b.family = h.family AND b.task_id = h.task_id AND b.run_id IS NOT ?)
+    FROM hot h JOIN records r ON r.id = h.record
+    LEFT JOIN shared c ON c.id = r.code LEFT JOIN shared n ON n.id = r.run"""
+_OF_TASK = "WHERE family = ? AND task_id = ?"
+
+
+class SqliteRecords(SqliteStore):
+    """The ``Records`` protocol on one file. Opens what it needs when it needs it; reading never makes a file.
+
+    Parameters
+    ----------
+    folder : str or path
+        The data root.
+    clock : callable
+        Seconds; must never go back.
+    network : bool, optional
+        Whether `folder` is on a network file system; by default this is looked up.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        network: bool | None = None,
+    ) -> None:
+        self._rows: dict[tuple[str, str], tuple[Any, ...]] = {}
+        self._marks: dict[tuple[str, str, str], None] = {}
+        self._sources: dict[str, str] = {}
+        self._runs: dict[str, tuple[str, float, int]] = {}
+        self._shared_rows: dict[int, str] = {}
+        self._stored: set[int | str] = set()  # what the database is known to hold of shared, sources and runs
+        self._shared: dict[tuple[Any, ...], tuple[int, str, tuple[Any, ...]]] = {}
+        super().__init__(os.path.join(os.path.abspath(os.fspath(folder)), ".d6tpipe", "records.db"), clock, network)
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def load_hot(self, families: Iterable[str] | None = None, run_id: str | None = None) -> dict[str, Hot]:
+        """Return ``{task id: (stage, digest, seal)}``; see `Records.load_hot`."""
+        parts: list[tuple[str, tuple[str, ...]]]
+        parts = [("", ())] if families is None else [(" WHERE family = ?", (family,)) for family in families]
+
+        def ask(connection: sqlite3.Connection) -> dict[str, Hot]:
+            found: dict[str, Hot] = {}
+            for where, values in parts:
+                rows = connection.execute(f"SELECT task_id, stage, digest, seal FROM hot{where}", values).fetchall()
+                try:
+                    found.update({task: (STAGES[stage], digest, seal) for task, stage, digest, seal in rows})
+                except (LookupError, TypeError):  # a damaged row; the others are good
+                    found.update({row[0]: (STAGES[row[1]], row[2], row[3]) for row in rows if _is_sound(row)})
+                marks = connection.execute(f"SELECT task_id, run_id FROM building{where}", values)
+                for task, announced_by in marks.fetchall():
+                    if announced_by != run_id:
+                        _, digest, seal = found.get(task, (None, *_NOTHING))
+                        found[task] = (STAGES[0], digest, seal)
+            return found
+
+        return self._ask(ask, dict)
+
+    def get(self, task_id: str, run_id: str | None = None) -> Record | None:
+        """Return the record of one task, or None; see `Records.get`."""
+
+        def ask(connection: sqlite3.Connection) -> tuple[str, Any] | None:
+            for family in _families(connection, task_id):
+                task = (family, task_id)
+                row = connection.execute(f"{_WIDE} WHERE h.family = ? AND h.task_id = ?", (run_id, *task)).fetchone()
+                mark = f"SELECT 1 FROM building {_OF_TASK} AND run_id IS NOT ?"
+                if row or connection.execute(mark, (*task, run_id)).fetchone():
+                    return family, row
+            return None
+
+        found = self._ask(ask, _none)
+        if found is None:
+            return None
+        family, row = found
+        return self._record(row) if row else Record(task_id, family, stage=STAGES[0])
+
+    def all(self) -> Iterator[Record]:
+        """Return all records; see `Records.all`."""
+
+        def ask(connection: sqlite3.Connection) -> tuple[list[Any], list[Any]]:
+            rows = connection.execute(f"{_WIDE} ORDER BY r.id", (None,)).fetchall()
+            marks = "SELECT family, task_id FROM building EXCEPT SELECT family, task_id FROM hot"
+            return rows, connection.execute(marks).fetchall()
+
+        rows, marks = self._ask(ask, lambda: ([], []))
+        for row in rows:
+            record = self._record(row)
+            if record is not None:
+                yield record
+        for family, task_id in marks:
+            yield Record(task_id, family, stage=STAGES[0])
+
+    def get_source(self, hash: str) -> str | None:
+        """Return the text kept under a hash, or None."""
+
+        def ask(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute("SELECT text FROM sources WHERE hash = ?", (hash,)).fetchone()
+            return str(row[0]) if row else None
+
+        return self._ask(ask, _none)
+
+    def _record(self, row: tuple[Any, ...]) -> Record | None:
+        """Return the record in a row of `_WIDE`; None, with a warning, if it is damaged."""
+        task_id, family, seal, stage, parameters, own, code, run, announced = row
+        try:
+            found = {"schema": SCHEMA, "task_id": task_id, "family": family, "parameters": parameters}
+            for part in (own, code, run):
+                if part:
+                    found.update(json.loads(part))
+            found["seal"], found["stage"] = seal.hex(), STAGES[0 if announced else stage]
+            return Record.from_dict(found)
+        except (StorageError, LookupError, TypeError, ValueError, AttributeError) as error:
+            with self._lock:
+                self._say("damaged record", f"The record of {task_id} in {self.path} is damaged: {error}")
+            self._speak()
+            return None
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def building(self, tasks: Iterable[tuple[str, str]], run_id: str) -> None:
+        """Announce tasks, and commit; see `Records.building`."""
+        with self._lock:
+            self._mind_forks()
+            for family, task_id in tasks:
+                self._marks[family, task_id, run_id] = None
+            self._store_queue()
+        self._speak()
+
+    def withdraw(self, tasks: Iterable[tuple[str, str]], run_id: str) -> None:
+        """Take announcements back; see `Records.withdraw`."""
+        marks = [(family, task_id, run_id) for family, task_id in tasks]
+        with self._lock:
+            for mark in marks:
+                self._marks.pop(mark, None)
+        self._change(
+            lambda connection: connection.executemany(f"DELETE FROM building {_OF_TASK} AND run_id = ?", marks)
+        )
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Put records in place of earlier ones of the same tasks; see `Records.write`."""
+        with self._lock:
+            self._mind_forks()
+            for record in records:
+                if record.stage not in STAGES[1:]:
+                    raise ValueError(f"stage {record.stage!r}: write() takes {STAGES[1:]}, building() announces")
+                self._queue(record)
+            if self._clock() - self._last_commit >= _GROUP:
+                self._store_queue()
+        self._speak()
+
+    def forget(self, task_ids: Iterable[str]) -> None:
+        """Drop records and announcements of tasks."""
+        wanted = list(task_ids)
+
+        def work(connection: sqlite3.Connection) -> None:
+            tasks = [(family, task_id) for task_id in wanted for family in _families(connection, task_id)]
+            connection.executemany(f"DELETE FROM records WHERE id = (SELECT record FROM hot {_OF_TASK})", tasks)
+            connection.executemany(f"DELETE FROM building {_OF_TASK}", tasks)
+            connection.executemany(f"DELETE FROM hot {_OF_TASK}", tasks)
+
+        self._change(work)
+
+    def put_source(self, hash: str, text: str) -> None:
+        """Keep a text under its hash; it is written with the next records."""
+        with self._lock:
+            self._mind_forks()
+            if hash not in self._stored:
+                self._sources[hash] = text
+
+    def flush(self) -> None:
+        """Make everything written so far outlive a kill."""
+        with self._lock:
+            self._mind_forks()
+            self._retry_at = float("-inf")
+            self._store_queue()
+        self._speak()
+
+    def close(self) -> None:
+        """Flush, and release the file; the last process to do so removes the WAL."""
+        with self._lock:
+            self.flush()
+            fail_point("records.close")
+            self._release()
+            fail_point("records.closed")
+            self._refused = False
+            self._warned.clear()
+        self._speak()
+
+    def _change(self, work: Callable[[sqlite3.Connection], Any]) -> None:
+        """Change what is there; without a database there is nothing to change."""
+        with self._lock:
+            self._mind_forks()
+            self._store_queue()
+            if not self._refused and self._exists():
+                self._attempt(work)
+        self._speak()
+
+    def _exists(self) -> bool:
+        try:
+            return stamp(self.path) is not None
+        except OSError:
+            return True  # for _attempt to find out what is wrong with it
+
+    def _queue(self, record: Record) -> None:
+        code, run = self._share(record, _CODE), self._share(record, _RUN)
+        if record.run_id and record.run_id not in self._stored:
+            self._runs.setdefault(record.run_id, (record.run_id, record.started, run))
+        own = {}
+        for name in _OWN:
+            value = getattr(record, name)
+            if value or name == "attempt":  # all the others are empty by default
+                own[name] = pack_field(name, value) if name in _PACKED else value
+        key = (record.family, record.task_id)
+        self._rows.pop(key, None)
+        self._rows[key] = (
+            STAGES.index(record.stage),
+            record.digest,
+            record.seal,
+            code,
+            run,
+            record.parameters,
+            _dumps(own),
+        )
+        if self._marks:
+            for mark in [mark for mark in self._marks if mark[:2] == key]:
+                del self._marks[mark]
+
+    def _share(self, record: Record, fields: tuple[str, ...]) -> int:
+        """Return the number of the row that holds these fields; every task of a class and run has the same one."""
+        values = tuple([getattr(record, name) for name in fields])
+        # Dicts by identity: 0.1 us in place of 5 us to write them out. They are kept, so no other gets their id.
+        key = tuple([value if value.__class__ in _SCALARS else id(value) for value in values])
+        found = self._shared.get(key)
+        if found is None:
+            if len(self._shared) > 10_000:
+                self._shared.clear()
+            plain = {n: dict(v) if isinstance(v, Mapping) else v for n, v in zip(fields, values, strict=True)}
+            text = _dumps(plain)
+            number = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+            found = self._shared[key] = (number, text, values)
+        if found[0] not in self._stored:
+            self._shared_rows[found[0]] = found[1]
+        return found[0]
+
+    # -- what the store asks for -----------------------------------------------------------------------------
+
+    def _store_queue(self) -> None:
+        if not (self._rows or self._marks or self._sources):
+            return
+        if not self._refused and self._clock() >= self._retry_at and self._attempt(self._insert):
+            self._stored.update(self._shared_rows, self._runs, self._sources)
+            self._drop_queue()
+        elif self._refused or len(self._rows) + len(self._marks) > _MOST_WAITING:
+            self._drop_queue()
+
+    def _insert(self, connection: sqlite3.Connection) -> None:
+        if self._shared_rows:
+            connection.executemany("INSERT OR IGNORE INTO shared VALUES (?, ?)", self._shared_rows.items())
+        if self._runs:
+            connection.executemany("INSERT OR IGNORE INTO runs VALUES (?, ?, ?)", self._runs.values())
+        if self._sources:
+            connection.executemany("INSERT OR IGNORE INTO sources VALUES (?, ?)", self._sources.items())
+        rows = self._rows
+        if rows:
+            connection.executemany(f"DELETE FROM records WHERE id = (SELECT record FROM hot {_OF_TASK})", rows)
+            (last,) = connection.execute("SELECT ifnull(max(id), 0) FROM records").fetchone()
+            hot = [(*key, *row[:3], number) for number, (key, row) in enumerate(rows.items(), last + 1)]
+            wide = [(number, *row[3:]) for number, row in enumerate(rows.values(), last + 1)]
+            connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", wide)
+            connection.executemany("INSERT OR REPLACE INTO hot VALUES (?, ?, ?, ?, ?, ?)", hot)
+            connection.executemany(f"DELETE FROM building {_OF_TASK}", rows)
+        if self._marks:
+            connection.executemany("INSERT OR IGNORE INTO building VALUES (?, ?, ?)", self._marks)
+
+    def _drop_queue(self) -> None:
+        for waiting in (self._rows, self._marks, self._sources, self._runs, self._shared_rows):
+            waiting.clear()
+
+    def _new_database(self) -> None:
+        # What waits was queued without the shared rows that the database before was known to hold.
+        self._stored.clear()
+        self._shared_rows.update({number: text for number, text, _ in self._shared.values()})
+
+
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _none() -> None:
+    return None
+
+
+def _is_sound(row: tuple[Any, ...]) -> bool:
+    return row[1] in (1, 2) and isinstance(row[2], bytes) and isinstance(row[3], bytes)
+
+
+def _families(connection: sqlite3.Connection, task_id: str) -> list[str]:
+    """Return the families under which a task may be found; the id begins with its family, as luigi's do."""
+    places = [place for place, letter in enumerate(task_id) if letter == "_"]
+    guesses = [*(task_id[:place] for place in places), task_id]
+    tables = "SELECT family FROM hot UNION ALL SELECT family FROM building"
+    query = f"SELECT 1 FROM ({tables}) WHERE family = ? LIMIT 1"
+    known = [guess for guess in guesses if connection.execute(query, (guess,)).fetchone()]
+    if known:
+        return known
+    found = connection.execute(
+        "SELECT family FROM hot WHERE task_id = ?1 UNION SELECT family FROM building WHERE task_id = ?1", (task_id,)
+    )
+    return [family for (family,) in found]
