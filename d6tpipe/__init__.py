@@ -7,6 +7,7 @@ the same objects.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 __version__ = "2.0.0.dev0"
@@ -73,4 +74,5 @@ _LATER = ("functional", "pipes", "testing", "utils")
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return importlib.import_module(f"d6tpipe.{name}")
-    raise AttributeError(f"module 'd6tpipe' has no attribute {name!r}")
+    # With name and obj Python's own message suggests the nearest name.
+    raise AttributeError(f"module 'd6tpipe' has no attribute {name!r}", name=name, obj=sys.modules[__name__])

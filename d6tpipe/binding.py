@@ -46,6 +46,8 @@ class Frame:
         Names of the outputs saved so far.
     entered : bool
         Whether the body itself has been entered (``super().run()`` must not save twice).
+    folders : set of str or None
+        Folders known to exist in this run; None: look each time.
     """
 
     __slots__ = ("entered", "folders", "requires", "saved", "task")
@@ -60,7 +62,7 @@ class Frame:
         self.requires = requires
         self.saved: set[str] = set()
         self.entered = False
-        self.folders = folders  # folders known to exist in this run; None: look each time
+        self.folders = folders
 
 
 BINDING: ContextVar[Binding | None] = ContextVar("d6tpipe_binding", default=None)

@@ -38,6 +38,13 @@ def failure_of(task: Any, error: BaseException, seconds: float = 0.0) -> Failure
     return Failure(task, error, text, seconds)
 
 
+def _no_body(task: Any) -> str:
+    """Return what to do if the class of `task` has no ``run`` at all; empty if it has one."""
+    if type(task).run is not luigi.Task.run:
+        return ""
+    return f"{task.task_family} has no run(): write one, or declare it external if its output is made elsewhere."
+
+
 def missing_input(node: Any) -> Failure:
     """Return the failure of an external task whose output does not exist."""
     task = node.task
@@ -208,9 +215,10 @@ class _Body:
         missing = [target for target in outputs if not target.exists()]
         if not self.used and not frame.saved and len(missing) == len(outputs):
             if outputs:
+                advice = _no_body(task) or "Call self.save(...) in run()."
                 warn(
                     f"{task!r} ran but saved nothing: its output {getattr(missing[0], 'path', missing[0])} "
-                    "does not exist, so it will run again next time. Call self.save(...) in run()."
+                    f"does not exist, so it will run again next time. {advice}"
                 )
             return Outcome(State.NO_OUTPUT, self.seconds)
         error = MissingOutputError(
@@ -221,6 +229,6 @@ class _Body:
                 "missing": "\n".join(str(getattr(target, "path", target)) for target in missing[:10]) or "nothing",
                 "saved": ", ".join(sorted(frame.saved)) or "nothing",
             },
-            hint="Call self.save(...) once in run(), with every output that the class declares.",
+            hint=_no_body(task) or "Call self.save(...) once in run(), with every output that the class declares.",
         )
         return Outcome(State.FAILED, self.seconds, Failure(task, error, "", self.seconds))

@@ -34,10 +34,12 @@ from d6tpipe.errors import (
     PipeError,
     PluginError,
     SettingsError,
+    is_ours,
 )
 from d6tpipe.identity import nearest
 from d6tpipe.interfaces import State
 from d6tpipe.taskview import declared_external, is_external
+from d6tpipe.values import canonical
 from d6tpipe.workflows import Workflow, WorkflowMulti
 
 __all__ = ["main"]
@@ -45,7 +47,6 @@ __all__ = ["main"]
 OK, TASK_FAILED, USAGE, IMPORT_FAILED, GRAPH_INVALID, NOTHING_SELECTED = range(6)
 INTERRUPTED = 130
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _SHOWN = 20  # how many lines of a list are printed before "and so many more"
 
 
@@ -278,8 +279,7 @@ def _users_traceback(error: BaseException) -> str:
 
 
 def _is_machinery(file: str) -> bool:
-    ours = file.startswith(_PACKAGE) and not file.startswith(_PACKAGE + "demo" + os.sep)
-    return ours or file.startswith("<frozen importlib") or file == importlib.__file__
+    return is_ours(file) or file.startswith("<frozen importlib") or file == importlib.__file__
 
 
 # ---- parameters
@@ -327,13 +327,27 @@ def _parsed(cls: type, parameters: Mapping[str, Any], texts: Mapping[str, str]) 
             continue
         try:
             values[name] = parameters[name].parse(text)
-        except Exception as error:  # what parse raises is up to whoever wrote the parameter class
+        except Exception as error:  # noqa: BLE001  (reported; what parse raises is up to the author of the class)
+            kind = type(parameters[name])
+            known = kind.__module__ in ("luigi.parameter", "d6tpipe.parameters")
             raise ParameterError(
                 f"{_option(name)} of {cls.__name__} cannot be read from {text!r}",
-                facts={"parameter": f"{name} = {type(parameters[name]).__name__}(...)", "problem": error},
+                facts={
+                    "parameter": f"{name} = {kind.__name__}(...)",
+                    "problem": _problem(parameters[name], text, error) if known else error,
+                },
                 hint="Write the value as this kind of parameter takes it.",
-            ) from error
+            ) from (None if known else error)  # luigi's traceback tells nobody more than the message does
     return values
+
+
+def _problem(parameter: Any, text: str, error: Exception) -> Exception:
+    """Return what is wrong with a text, in the words that a call from Python gets."""
+    try:
+        canonical(parameter, text)
+    except (ValueError, TypeError) as better:
+        return better
+    return error
 
 
 @dataclass

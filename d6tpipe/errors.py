@@ -187,7 +187,7 @@ class InternalError(PipeError):
 
 def is_ours(file: str) -> bool:
     """Return whether a source file belongs to d6tpipe itself; the demo counts as user's code."""
-    return file.startswith(_PACKAGE) and not file.startswith(_PACKAGE + "demo")
+    return file.startswith(_PACKAGE) and not file.startswith(_PACKAGE + "demo" + os.sep)
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
@@ -195,4 +195,4 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and is_ours(frame.f_code.co_filename):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level - 1)
+    warnings.warn(message, category, stacklevel=level)

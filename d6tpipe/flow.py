@@ -124,11 +124,6 @@ def build_graph(tasks: Any, prune: bool = False, judged: bool = True) -> tuple[G
     return view.graph, goals, view
 
 
-def complete(task: Any) -> bool:
-    """Return whether `task` is complete; see `TaskData.complete`."""
-    return bool(task.complete())
-
-
 # ---- running
 
 
@@ -216,7 +211,7 @@ def run(
 
     def finish() -> Result:
         nodes = graph.order
-        result = Result(nodes, failures, perf_counter() - begin, dry_run)
+        result = Result(nodes, failures, perf_counter() - begin, dry_run, goals)
         if shown and (result.ok or not abort):
             print(result.summary_text)
         return result
@@ -496,12 +491,18 @@ def _invalidate(tasks: Iterable[Any], confirm: bool) -> bool:
 
 def invalidate_all(confirm: bool = False) -> None:
     """Delete all outputs; not available before d6tpipe keeps records of what it wrote."""
-    raise NotImplementedError("invalidate_all needs records of what was written, which this version does not keep")
+    raise NotImplementedError(
+        "invalidate_all needs records of what was written, which this version does not keep. "
+        "Use invalidate_upstream(task), or delete the data folder."
+    )
 
 
 def invalidate_orphans(confirm: bool = False) -> None:
     """Delete outputs that no task makes; not available before d6tpipe keeps records of what it wrote."""
-    raise NotImplementedError("invalidate_orphans needs records of what was written, which this version does not keep")
+    raise NotImplementedError(
+        "invalidate_orphans needs records of what was written, which this version does not keep. "
+        "Delete the files yourself: their names begin with the task id."
+    )
 
 
 # ---- where data lies

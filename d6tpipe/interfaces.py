@@ -229,3 +229,6 @@ class Files(Protocol):
 
     def remove(self, path: str) -> bool:
         """Remove the file at `path`; return whether there was one."""
+
+    def sweep(self, folder: str) -> int:
+        """Remove temporary files in `folder` whose owners are dead; return how many there were."""

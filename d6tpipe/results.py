@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from luigi.execution_summary import LuigiStatusCode
 
-from d6tpipe.engine.freshness import reason
 from d6tpipe.engine.graph import Node
 from d6tpipe.errors import BuildError
 from d6tpipe.interfaces import Failure, State
@@ -44,8 +44,16 @@ class Result:
         The same as `ok`; luigi's name for it.
     """
 
-    def __init__(self, nodes: Sequence[Node], failures: list[Failure], seconds: float, dry: bool = False) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        failures: list[Failure],
+        seconds: float,
+        dry: bool = False,
+        goals: Sequence[Node] = (),
+    ) -> None:
         self._nodes = nodes
+        self._goals = goals  # what was asked for, in the order of asking
         self.failures = failures
         self.seconds = seconds
         self._dry = dry
@@ -80,6 +88,33 @@ class Result:
     def states(self) -> dict[Any, State]:
         """The state of each task of the run."""
         return {node.task: node.state for node in self._nodes if node.state is not None}
+
+    def split(self, groups: Mapping[Any, Sequence[Any]]) -> dict[Any, Result]:
+        """Return one result for each group of what was asked for: its own tasks, and the failures among them.
+
+        Parameters
+        ----------
+        groups : mapping of name to tasks
+            Together all tasks that the run was asked for, in that order.
+        """
+        # By position: in a notebook the run may have replaced a task by one of the newest class.
+        goals = iter(self._goals)
+        place = {node: number for number, node in enumerate(self._nodes)}
+        order = {id(failure): number for number, failure in enumerate(self.failures)}
+        found = {}
+        for name, tasks in groups.items():
+            members: dict[Node, None] = {}
+            stack = list(islice(goals, len(tasks)))
+            while stack:
+                node = stack.pop()
+                if node not in members:
+                    members[node] = None
+                    stack.extend(node.needs)
+            nodes = sorted(members, key=place.__getitem__)
+            failures = [node.failure for node in nodes if node.state is State.FAILED and node.failure is not None]
+            failures.sort(key=lambda failure: order[id(failure)])
+            found[name] = Result(nodes, failures, self.seconds, self._dry)
+        return found
 
     def table(self) -> Any:
         """Return a DataFrame with one row per task, in the order of building.
@@ -182,9 +217,3 @@ def _by_family(nodes: Sequence[Node]) -> list[str]:
         more = f", ... {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
         lines.append(f"    - {len(members)} {family}{shown if len(shown) < 200 else ''}{more}")
     return lines
-
-
-def describe(node: Node) -> str:
-    """Return the state of a node in words, with the reason if there is something to do."""
-    why = reason(node)
-    return f"{State.PENDING}: {why}" if why else str(State.FRESH)

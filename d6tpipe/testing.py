@@ -86,6 +86,10 @@ class MemoryFiles:
         self._refuse_file_as_folder(folder, folder)
         self._add_folders(folder)
 
+    def sweep(self, folder: str) -> int:
+        """Return 0: what a dead process leaves behind is not in another's memory."""
+        return 0
+
     def write(self, path: str, fill: Callable[[str], None]) -> None:
         self._refuse_file_as_folder(path, os.path.dirname(path))
         if path in self.folders:
@@ -158,6 +162,10 @@ class FaultyFiles:
     def ensure_folder(self, folder: str) -> None:
         self._step(f"ensure_folder {folder}")
         self.inner.ensure_folder(folder)
+
+    def sweep(self, folder: str) -> int:
+        self._step(f"sweep {folder}")
+        return self.inner.sweep(folder)
 
     def remove(self, path: str) -> bool:
         self._step(f"remove {path}")

@@ -10,10 +10,8 @@ import luigi
 from d6tpipe import flow as flows
 from d6tpipe import settings
 from d6tpipe.binding import binding_for, bound
-from d6tpipe.engine.graph import Graph
-from d6tpipe.errors import DeclarationError, FlowNameError, GraphError, NotBuiltError, warn
+from d6tpipe.errors import DeclarationError, FlowNameError, GraphError, warn
 from d6tpipe.identity import nearest
-from d6tpipe.results import Result
 from d6tpipe.utils import generate_exps_for_multi_param
 
 __all__ = ["Workflow", "WorkflowMulti"]
@@ -71,7 +69,7 @@ class Workflow:
         if task is None:
             task = self.default_task
             if task is None:
-                raise NotBuiltError(
+                raise GraphError(
                     "The workflow has no default task",
                     hint="Pass a task class to this call, or make it Workflow(task=...) or set_default(...).",
                 )
@@ -107,13 +105,6 @@ class Workflow:
             tasks = self.default_task
         return [self.get_task(task) for task in (tasks if isinstance(tasks, (list, tuple)) else [tasks])]
 
-    def _warn_unknown(self, graph: Graph) -> None:
-        if self._warned or not self.params:
-            return
-        self._warned = True
-        known = {name for cls in {type(node.task) for node in graph.order} for name, _ in cls.get_params()}
-        warn_unknown(self.params, known)
-
     # ---- running
 
     def run(
@@ -148,9 +139,8 @@ class Workflow:
         return [self.get_task(task) for task in (forced if isinstance(forced, (list, tuple, set)) else [forced])]
 
     def _check_names(self, chosen: list[Any]) -> None:
-        roots = {name for task in chosen for name, _ in task.get_params()}
-        if not self._warned and not set(self.params) <= roots:  # else there is nothing to find out
-            self._warn_unknown(flows.build_graph(chosen, judged=False)[0])
+        if not self._warned:
+            self._warned = _warn_unknown_in(self.params, chosen)
 
     def preview(
         self,
@@ -233,6 +223,7 @@ class WorkflowMulti:
         self.workflow_objs = {
             name: Workflow(task=task, params=values, path=path, env=env) for name, values in self.params.items()
         }
+        self._warned = False
 
     def __repr__(self) -> str:
         name = getattr(self.default_task, "__name__", self.default_task)
@@ -294,16 +285,12 @@ class WorkflowMulti:
                 for task in flows.tasks_meant(one._forced(forced), chosen[name])
             ]
         result = flows.run([task for group in chosen.values() for task in group], forced, **options)
-        return None if result is None else _split(result, chosen)
+        return None if result is None else result.split(chosen)
 
     def _check_names(self, chosen: Mapping[Any, list[Any]]) -> None:
-        names = {name for values in self.params.values() for name in values}
-        roots = {name for group in chosen.values() for task in group for name, _ in task.get_params()}
-        if not names <= roots and not getattr(self, "_warned", False):
-            self._warned = True
-            graph, _, _ = flows.build_graph([t for group in chosen.values() for t in group], judged=False)
-            known = {name for cls in {type(node.task) for node in graph.order} for name, _ in cls.get_params()}
-            warn_unknown(names, known)
+        if not self._warned:
+            names = dict.fromkeys(name for values in self.params.values() for name in values)
+            self._warned = _warn_unknown_in(names, [task for group in chosen.values() for task in group])
 
     def preview(
         self,
@@ -397,28 +384,24 @@ def _is_list(values: Any) -> bool:
     return isinstance(values, Iterable) and not isinstance(values, (str, Mapping))
 
 
-def _split(result: Result, chosen: Mapping[Any, list[Any]]) -> dict[Any, Result]:
-    """Return the result of each flow out of the result of the one graph."""
-    by_task = {node.task: node for node in result._nodes}
-    found = {}
-    for name, tasks in chosen.items():
-        nodes: dict[Any, None] = {}
-        stack = [by_task[task] for task in tasks]
-        while stack:
-            node = stack.pop()
-            if node not in nodes:
-                nodes[node] = None
-                stack.extend(node.needs)
-        own = [node for node in result._nodes if node in nodes]
-        failures = [failure for failure in result.failures if by_task.get(failure.task) in nodes]
-        found[name] = Result(own, failures, result.seconds, result._dry)
-    return found
-
-
 def _class_path(task: Any) -> Any:
     first = task[0] if isinstance(task, (list, tuple)) and task else task
     path = getattr(first, "path", None)
     return None if isinstance(path, (luigi.Parameter, property)) else path
+
+
+def _warn_unknown_in(names: Iterable[str], tasks: list[Any]) -> bool:
+    """Warn about names that no task of the flow of `tasks` declares; return whether the flow was looked at."""
+    names = list(names)
+    if set(names) <= _parameter_names(tasks):  # the usual case: no graph is needed to see it
+        return False
+    graph, _, _ = flows.build_graph(tasks, judged=False)
+    warn_unknown(names, _parameter_names(node.task for node in graph.order))
+    return True
+
+
+def _parameter_names(tasks: Iterable[Any]) -> set[str]:
+    return {name for cls in {type(task) for task in tasks} for name, _ in cls.get_params()}
 
 
 def warn_unknown(names: Iterable[str], known: Iterable[str]) -> None:

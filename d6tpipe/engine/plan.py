@@ -47,7 +47,6 @@ class Plan:
         self._goals = set(goals)
         self.nodes: list[Node] = []
         self.skipped: list[Node] = []
-        self.unsettled = 0
         wanted = self._wanted(goals, forced)
         for node in order:
             if node in wanted:
@@ -73,7 +72,6 @@ class Plan:
         node.start_plan()
         node.state = State.PENDING
         self.nodes.append(node)
-        self.unsettled += 1
 
     def _open(self, nodes: Sequence[Node]) -> None:
         """Connect newly admitted nodes and queue those that wait for nothing."""
@@ -121,7 +119,6 @@ class Plan:
         """Note that `node` is done; what waited only for it becomes ready."""
         node.state = state
         node.complete = state is State.BUILT
-        self.unsettled -= 1
         for user in node.users:
             user.waiting -= 1
             if user.waiting == 0 and user.state is State.PENDING:
@@ -131,14 +128,12 @@ class Plan:
         """Note that `node` failed; all that needs it will not start (see `skipped`)."""
         node.state = State.FAILED
         node.failure = failure
-        self.unsettled -= 1
         for user in node.users:
             self._block(user)
 
     def disabled(self, node: Node) -> None:
         """Note that the author does not allow `node` to run."""
         node.state = State.SKIPPED
-        self.unsettled -= 1
         self.skipped.append(node)
         for user in node.users:
             self._block(user)
@@ -149,14 +144,12 @@ class Plan:
             node = stack.pop()
             if node.state is State.PENDING or node.state is State.READY:
                 node.state = State.UPSTREAM_FAILED
-                self.unsettled -= 1
                 self.skipped.append(node)
                 stack.extend(node.users)
 
     def upstream_failed(self, node: Node) -> None:
         """Note that a running body was given up because something that it asked for failed."""
         node.state = State.UPSTREAM_FAILED
-        self.unsettled -= 1
         self.skipped.append(node)
         for user in node.users:
             self._block(user)
@@ -166,7 +159,6 @@ class Plan:
         for node in self.nodes:
             if node.state in UNSETTLED and node not in but:
                 node.state = State.CANCELLED
-                self.unsettled -= 1
                 self.skipped.append(node)
         self._heap.clear()
 

@@ -33,7 +33,7 @@ from typing import Any
 
 from d6tpipe.fingerprint.bytecode import MEMO_SIZE, digest
 from d6tpipe.fingerprint.closure import LIMIT, Node, Walk, is_project
-from d6tpipe.fingerprint.source import shown_text, source_of, stable_text
+from d6tpipe.fingerprint.source import source_of
 
 __all__ = ["LIMIT", "PYTHON", "Fingerprint", "changed_members", "fingerprint", "is_project"]
 
@@ -107,10 +107,11 @@ class Fingerprint:
         self._walk = walk
         lines = []
         for node in walk.nodes:
-            for group in (node.parts, node.refs, node.inner):
-                lines += [part if part.__class__ is str else f"#{part.number}" for part in group]
-                lines.append(";")
-        self.fast = f"{PYTHON}-{digest(chr(10).join(lines))}"
+            lines += [
+                part if part.__class__ is str else f"#{part.number}"
+                for part in (*node.parts, ";", *node.refs, ";", *node.inner, ";")
+            ]
+        self.fast = f"{PYTHON}-{digest(chr(10).join(lines).encode())}"
 
     def __repr__(self) -> str:
         return f"<Fingerprint {self.fast}, {len(self._walk.nodes)} members>"
@@ -134,7 +135,7 @@ class Fingerprint:
         found = {}
         for node, name in zip(self._walk.nodes, names, strict=True):
             parts = [part if part.__class__ is str else names[part.number] for part in [*node.parts, ";", *node.refs]]
-            found[name] = digest("\n".join(parts), 6)
+            found[name] = digest("\n".join(parts).encode(), 6)
         return found
 
     @cached_property
@@ -144,14 +145,14 @@ class Fingerprint:
         for node in self._walk.nodes:
             parts = node.parts
             if node.subject.__class__ is FunctionType:
-                trees = source_of(node.subject)
-                if not trees:
+                source = source_of(node.subject)
+                if source is None:
                     return None
-                parts = [*map(stable_text, trees), *parts[1:]]
+                parts = [source.stable, *parts[1:]]
             refs = sorted({_stable_part(part) for part in node.refs} - {"@builtins"})
             inner = map(_stable_part, node.inner)
             lines.append("\n".join([node.label, *map(_stable_part, parts), *refs, *inner]))
-        return digest("\n\n".join(sorted(lines)))
+        return digest("\n\n".join(sorted(lines)).encode())
 
     def member_sources(self) -> dict[str, str]:
         """Return the normalised source of each member, or what a value consists of, one part a line."""
@@ -160,9 +161,9 @@ class Fingerprint:
         for node, name in zip(self._walk.nodes, names, strict=True):
             parts = [part if part.__class__ is str else names[part.number] for part in node.parts]
             if node.subject.__class__ is FunctionType:
-                trees = source_of(node.subject)
-                held = [f"# holds {part}" for part in parts[1:]]
-                parts = [*(map(shown_text, trees) if trees else ["# source not available"]), *held]
+                source = source_of(node.subject)
+                held = [f"# holds {' '.join(parts[1:])}"] if parts[1:] else []
+                parts = [source.shown if source else "# source not available", *held]
             found[name] = "\n".join(parts)
         return found
 

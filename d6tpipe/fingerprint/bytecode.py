@@ -16,8 +16,10 @@ line tables, file names, future flags                       left out
 from __future__ import annotations
 
 import dis
+import marshal
 import re
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator
 from hashlib import blake2b
 from types import CodeType
@@ -28,9 +30,9 @@ __all__ = ["Code", "code_of", "digest"]
 MEMO_SIZE = 20_000
 
 
-def digest(text: str, size: int = 16) -> str:
-    """Return a hash of `text` in hexadecimal digits, twice `size` of them."""
-    return blake2b(text.encode(), digest_size=size).hexdigest()
+def digest(content: bytes, size: int = 16) -> str:
+    """Return a hash in hexadecimal digits, twice `size` of them."""
+    return blake2b(content, digest_size=size).hexdigest()
 
 
 _PLAIN, _DROP, _EXTEND, _CONST, _GLOBAL, _ATTR, _NAME, _STORE_NAME, _IMPORT, _JUMP, _PAIR = range(11)
@@ -42,8 +44,12 @@ _RELATIVE = frozenset(dis.hasjrel)
 _BACKWARD = frozenset(op for name, op in _OPS.items() if "BACKWARD" in name)
 _PAIRS = {op: tuple(_OPS[half] for half in re.findall(r"(?:LOAD|STORE)_FAST(?:_BORROW)?", name))
           for name, op in _OPS.items() if name.count("_FAST") == 2}  # fmt: skip
-_SHIFT = {_OPS["LOAD_GLOBAL"]: sys.version_info >= (3, 11), _ATTR_OP: sys.version_info >= (3, 12),
-          _OPS.get("LOAD_SUPER_ATTR", -1): 2}  # fmt: skip
+# The low bits of these arguments say how the value is called next.
+_SHIFTS = [0] * 256
+_SHIFTS[_OPS["LOAD_GLOBAL"]] = int(sys.version_info >= (3, 11))
+_SHIFTS[_ATTR_OP] = int(sys.version_info >= (3, 12))
+if "LOAD_SUPER_ATTR" in _OPS:
+    _SHIFTS[_OPS["LOAD_SUPER_ATTR"]] = 2
 # One name for each kind of jump: whether it leads backwards is seen from where it leads to.
 _JUMPS = {op: _OPS[name.replace("BACKWARD_IF", "FORWARD_IF")] if "_IF" in name else _JUMP_OP
           for name, op in _OPS.items() if "BACKWARD" in name or name == "JUMP_ABSOLUTE"}  # fmt: skip
@@ -52,6 +58,7 @@ _OPPOSITE = {_OPS[f"POP_JUMP_IF_{one}"]: _OPS[f"POP_JUMP_IF_{other}"]
              if f"POP_JUMP_IF_{one}" in _OPS}  # fmt: skip
 # Kinds of arguments that matter to whoever calls; the rest are future flags and facts that the bytecode shows too.
 _FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x100 | 0x200
+_SCALARS = frozenset([int, float, str, bytes, bool, complex, type(None), type(Ellipsis)])
 _WRITTEN_BY_PYTHON = {"__doc__", "__firstlineno__", "__static_attributes__"}
 
 
@@ -86,44 +93,50 @@ class Code:
     inside of functions, ``(level, module, with from, attributes)``.
     """
 
-    __slots__ = ("digest", "imports", "refs")
+    __slots__ = ("_code", "_uses", "digest", "imports", "refs")
     refs: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
-    imports: tuple[tuple[int, str, bool, tuple[str, ...]], ...]
+    _uses: list[tuple[int, str, bool, tuple[str, ...]]] | None
+    imports: tuple[tuple[int, str], ...]
 
     def __init__(self, code: CodeType) -> None:
         out: list[Any] = []
-        starts: list[int] = []
+        where: list[int] = []  # the unit of each instruction in `out`
         jumps: list[tuple[int, int]] = []
         slots: dict[str, int] = {}
         chains: list[tuple[str, list[str]]] = []
         nested: list[Code] = []
-        imports = False
+        imports: list[tuple[int, str]] = []
         chain: list[str] = []
         chain_end = -1
         extended = 0
+        attr_shift = _SHIFTS[_ATTR_OP]
         names, consts, raw = code.co_names, code.co_consts, code.co_code
         for unit, (op, arg) in enumerate(zip(raw[::2], raw[1::2], strict=True)):
-            starts.append(len(out))
             kind = _KINDS[op]
             if kind == _DROP:
                 continue
-            arg |= extended
-            extended = 0
+            if extended:
+                arg |= extended
+                extended = 0
+            where.append(unit)
             if kind == _PLAIN:
                 out += op, arg
             elif kind == _CONST:
+                value = consts[arg]
+                value = repr(value) if value.__class__ in _SCALARS else _constant(value, nested)
                 if op == _RETURN_CONST_OP:
-                    out += _CONST_OP, _constant(consts[arg], nested), _RETURN_OP, 0
+                    out += _CONST_OP, value, _RETURN_OP, 0
+                    where.append(unit)
                 else:
-                    out += op, _constant(consts[arg], nested)
+                    out += op, value
             elif kind == _ATTR:
-                name = names[arg >> _SHIFT[_ATTR_OP]]
+                name = names[arg >> attr_shift]
                 if chain_end == len(out):
                     chain.append(name)
                     chain_end += 2
                 out += _ATTR_OP, name
             elif kind == _GLOBAL:
-                name = names[arg >> _SHIFT[op]]
+                name = names[arg >> _SHIFTS[op]]
                 chain = []
                 chains.append((name, chain))
                 out += op, slots.setdefault(name, len(slots))
@@ -134,37 +147,41 @@ class Code:
                 op = _JUMPS.get(op, op)
                 if op == _JUMP_OP and jumps and jumps[-1] == (len(out) - 1, end) and out[-2] in _OPPOSITE:
                     # "if not: skip the jump back", which 3.12 writes for "if: jump back" in some layouts.
+                    where.pop()
                     out[-2] = _OPPOSITE[out[-2]]
                     jumps[-1] = len(out) - 1, target
                 else:
                     jumps.append((len(out) + 1, target))
                     out += op, None
             elif kind == _EXTEND:
+                where.pop()
                 extended = arg << 8
             elif kind == _PAIR:
                 first, second = _PAIRS[op]
                 out += first, arg >> 4, second, arg & 15
+                where.append(unit)
             elif kind == _STORE_NAME and names[arg] in _WRITTEN_BY_PYTHON:
-                del out[-2:]
+                del out[-2:], where[-2:]
             else:
-                name = names[arg >> _SHIFT.get(op, 0)]
-                imports = imports or kind == _IMPORT
+                name = names[arg >> _SHIFTS[op]]
+                if kind == _IMPORT:
+                    imports.append((int(out[-3]), name))  # before it: the level, and the names after "import"
                 if op in _BY_NAME:
                     chains.append((name, []))
                 out += op, name
-        starts.append(len(out))
         for at, target in jumps:
-            out[at] = starts[target]
+            out[at] = 2 * bisect_left(where, target)
         for at, _ in jumps:  # a jump to a jump: whether the compiler made it one depends on line breaks
             for _ in range(len(jumps)):
                 target = out[at]
-                if target == starts[-1] or out[target] != _JUMP_OP:
+                if target == 2 * len(where) or out[target] != _JUMP_OP:
                     break
                 out[at] = out[target + 1]
         arguments = code.co_argcount + code.co_kwonlyargcount
         header = code.co_argcount, code.co_posonlyargcount, code.co_varnames[:arguments], code.co_flags & _FLAGS
-        out += [header, len(slots), *_handlers(code, starts)]
-        self.digest = digest(ascii(out))
+        out += [header, len(slots), *_handlers(code, where)]
+        # Version 2 of marshal: newer ones also write which strings are shared, and that is chance.
+        self.digest = digest(marshal.dumps(out, 2))
         own: dict[str, set[tuple[str, ...]]] = {}
         for name, chain in chains:
             own.setdefault(name, set()).add(tuple(chain))
@@ -172,8 +189,18 @@ class Code:
             [(name, tuple(sorted(found))) for name, found in own.items()]
             + [ref for inner in nested for ref in inner.refs]
         )
-        brought = dict.fromkeys(_imports(code, {})) if imports else {}
-        self.imports = (*brought, *[one for inner in nested for one in inner.imports])
+        self.imports = (*imports, *[one for inner in nested for one in inner.imports])
+        self._code, self._uses = code, None
+
+    def import_uses(self) -> list[tuple[int, str, bool, tuple[str, ...]]]:
+        """Return what the imports bring in and which attributes are read from it.
+
+        Each is (level, module, whether it is "from module import", attributes). Costs some 300 us, so it is for
+        imports from the project.
+        """
+        if self._uses is None:
+            self._uses = list(dict.fromkeys(_import_uses(self._code, {})))
+        return self._uses
 
 
 def _end(raw: bytes, unit: int) -> int:
@@ -197,18 +224,21 @@ def _constant(value: Any, nested: list[Code]) -> Any:
     return repr(value)
 
 
-def _handlers(code: CodeType, starts: list[int]) -> list[tuple[int, ...]]:
+def _handlers(code: CodeType, where: list[int]) -> list[tuple[int, ...]]:
     """Return the exception table (3.11+) by instruction, ranges that touch joined."""
+    table = getattr(code, "co_exceptiontable", b"")
+    if not table:
+        return []
     numbers: list[int] = []
     value = 0
-    for byte in getattr(code, "co_exceptiontable", b""):
+    for byte in table:
         value = value << 6 | byte & 63
         if not byte & 64:
             numbers.append(value)
             value = 0
     found: list[tuple[int, ...]] = []
     for start, length, target, depth in zip(*[iter(numbers)] * 4, strict=True):
-        begin, end, handler = starts[start], starts[start + length], starts[target]
+        begin, end, handler = [bisect_left(where, unit) for unit in (start, start + length, target)]
         if found and found[-1][1:] == (begin, handler, depth):
             found[-1] = found[-1][0], end, handler, depth
         elif begin != end:
@@ -216,8 +246,7 @@ def _handlers(code: CodeType, starts: list[int]) -> list[tuple[int, ...]]:
     return found
 
 
-def _imports(code: CodeType, bound: dict[str, Any]) -> Iterator[tuple[int, str, bool, tuple[str, ...]]]:
-    """Yield what the imports inside a function bring in, and which attributes are read from it."""
+def _import_uses(code: CodeType, bound: dict[str, Any]) -> Iterator[tuple[int, str, bool, tuple[str, ...]]]:
     source: Any = None
     use: Any = None
     before: list[Any] = [0, None]
@@ -247,7 +276,7 @@ def _imports(code: CodeType, bound: dict[str, Any]) -> Iterator[tuple[int, str, 
         before.append(value)
     for constant in code.co_consts:
         if constant.__class__ is CodeType:
-            yield from _imports(constant, dict(bound))
+            yield from _import_uses(constant, dict(bound))
 
 
 _codes: dict[int, tuple[CodeType, Code]] = {}

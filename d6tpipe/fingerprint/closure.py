@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -16,7 +17,7 @@ from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodTyp
 from typing import Any
 
 from d6tpipe.errors import is_ours
-from d6tpipe.fingerprint.bytecode import MEMO_SIZE, code_of
+from d6tpipe.fingerprint.bytecode import MEMO_SIZE, Code, code_of
 
 __all__ = ["LIMIT", "Node", "Walk", "is_project"]
 
@@ -121,6 +122,8 @@ class Walk:
         self._room = LIMIT
         # Everything that was looked at and can change. Holding it also keeps the ids in _known from being used again.
         self._lookups: list[tuple[Any, str, Any]] = []
+        self._functions: list[tuple[FunctionType, Any, Any, Any]] = []
+        self._classes: list[tuple[type, Any, list[str], list[Any]]] = []
         self._pins: list[tuple[Callable[[Any], list[Any]], Any, list[Any]]] = []
         self.nodes: list[Node] = []
         self._own = frozenset([c for c in root.__mro__ if self._is_own(c)] if isinstance(root, type) else [])
@@ -144,9 +147,22 @@ class Walk:
         for space, name, value in self._lookups:
             if space.get(name, _MISSING) is not value:
                 return False
+        for function, code, defaults, kwdefaults in self._functions:
+            if (
+                function.__code__ is not code
+                or function.__defaults__ is not defaults
+                or function.__kwdefaults__ is not kwdefaults
+            ):
+                return False
+        # Identity: comparing would take True for 1, and asks objects that need not answer with a bool.
+        for cls, mro, names, values in self._classes:
+            attributes = vars(cls)
+            if cls.__mro__ is not mro or [*attributes] != names:
+                return False
+            if not all(map(operator.is_, attributes.values(), values)):
+                return False
         for read, subject, saved in self._pins:
             now = read(subject)
-            # Identity: comparing would take True for 1, and asks objects that need not answer with a bool.
             if len(now) != len(saved) or not all(map(operator.is_, now, saved)):
                 return False
         return True
@@ -179,21 +195,23 @@ class Walk:
     def _function(self, node: Node, function: FunctionType) -> None:
         parts, code = node.parts, function.__code__
         known = code_of(code)
-        _, defaults, kwdefaults, *cells = self._pin(_function_content, function)
+        defaults, kwdefaults = function.__defaults__, function.__kwdefaults__
+        self._functions.append((function, code, defaults, kwdefaults))
         parts.append(known.digest)
         if defaults or kwdefaults:
             self._put(parts, defaults)
             self._put(parts, kwdefaults)
-        for name, content in zip(code.co_freevars, cells, strict=True):
-            if name != "__class__":
-                self._put(parts, content)
+        if function.__closure__:
+            for name, content in zip(code.co_freevars, self._pin(_cell_contents, function), strict=True):
+                if name != "__class__":
+                    self._put(parts, content)
         if "__wrapped__" in function.__dict__:
             self._put(parts, function.__dict__["__wrapped__"])
         space = function.__globals__
         for name, chains in known.refs:
             self._global(node, space, name, chains)
-        for level, source, is_from, chain in known.imports:
-            self._import(node.refs, space, level, source, is_from, chain)
+        if known.imports:
+            self._imports(node.refs, space, known)
 
     def _global(self, node: Node, space: dict[str, Any], name: str, chains: Iterable[tuple[str, ...]]) -> None:
         value = space.get(name, _MISSING)
@@ -229,35 +247,41 @@ class Walk:
         if text not in parts:
             parts.append(text)
 
-    def _import(
-        self, parts: list[Any], space: dict[str, Any], level: int, source: str, is_from: bool, chain: tuple[str, ...]
-    ) -> None:
-        """Follow an import inside a function. What is not loaded yet is loaded, if it is the project's.
+    def _imports(self, parts: list[Any], space: dict[str, Any], known: Code) -> None:
+        """Follow the imports inside a function. What is not loaded yet is loaded, if it is the project's.
 
-        Otherwise the result would depend on what has run before. Library modules are never loaded.
+        Otherwise the result would depend on what has run before. Modules of libraries are never loaded.
         """
-        try:
-            full = importlib.util.resolve_name("." * level + source, space.get("__package__") or "")
-            top = full.partition(".")[0]
-            found: Any = sys.modules.get(top) or importlib.util.find_spec(top)
-            file = getattr(found, "__file__", None) or getattr(found, "origin", None)
-            if found is None or not _counts(self._project, self._extra, full, file):
-                parts.append(f"import:{'.'.join([full, *chain])}")
-                return
-            module = importlib.import_module(full)
-        except Exception as error:  # noqa: BLE001  (a body that cannot run yet has a fingerprint too; it says why)
-            parts.append(f"import:{source} {type(error).__name__}")
-            return
-        for name in chain[:1] if is_from else ():
-            if name not in vars(module) and importlib.util.find_spec(f"{full}.{name}"):
-                importlib.import_module(f"{full}.{name}")
-        self._chain(parts, module if is_from else sys.modules[top], chain)
+        modules: dict[tuple[int, str], ModuleType] = {}
+        for level, source in known.imports:
+            try:
+                full = importlib.util.resolve_name("." * level + source, space.get("__package__") or "")
+                top = full.partition(".")[0]
+                found: Any = sys.modules.get(top) or importlib.util.find_spec(top)
+                file = getattr(found, "__file__", None) or getattr(found, "origin", None)
+                if found is None or not _counts(self._project, self._extra, full, file):
+                    parts.append(f"import:{full}")
+                else:
+                    modules[level, source] = importlib.import_module(full)
+            except Exception as error:  # noqa: BLE001  (a body that cannot run yet has a fingerprint too: this text)
+                parts.append(f"import:{source} {type(error).__name__}")
+        for level, source, is_from, chain in known.import_uses() if modules else ():
+            module = modules.get((level, source))
+            if module is None:
+                continue
+            name = module.__name__
+            if not is_from:
+                module = sys.modules[name.partition(".")[0]]
+            elif chain[0] not in vars(module) and f"{name}.{chain[0]}" not in sys.modules:
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(f"{name}.{chain[0]}")
+            self._chain(parts, module, chain)
 
     # ---- classes
 
     def _class(self, node: Node, cls: type) -> None:
         parts, attributes = node.parts, vars(cls)
-        self._pin(_class_content, cls)
+        self._classes.append((cls, cls.__mro__, [*attributes], [*attributes.values()]))
         parts.append("class")
         for kin in (type(cls), *cls.__mro__[1:-1]):
             if kin is not type:
@@ -448,19 +472,14 @@ def _sorting(parts: list[Any]) -> list[str]:
 # ---- what of an object can change
 
 
-def _function_content(function: FunctionType) -> list[Any]:
-    found: list[Any] = [function.__code__, function.__defaults__, function.__kwdefaults__]
+def _cell_contents(function: FunctionType) -> list[Any]:
+    found: list[Any] = []
     for cell in function.__closure__ or ():
         try:
             found.append(cell.cell_contents)
         except ValueError:  # not filled yet
             found.append(_MISSING)
     return found
-
-
-def _class_content(cls: type) -> list[Any]:
-    attributes = vars(cls)
-    return [cls.__mro__, *attributes, *attributes.values()]
 
 
 def _mapping_content(mapping: Any) -> list[Any]:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import ast
+import copy
 import linecache
 import warnings
 from collections.abc import Iterator
+from functools import cached_property
 from types import CodeType, FunctionType
 from typing import Any
 
-from d6tpipe.fingerprint.bytecode import MEMO_SIZE, code_of
+from d6tpipe.fingerprint.bytecode import MEMO_SIZE, code_of, digest
 
-__all__ = ["source_of", "stable_text"]
+__all__ = ["Source", "source_of"]
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _HAVE_DOCSTRING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # Not compared: what the bytecode does not show either, and what differs between versions.
 _LEFT_OUT = frozenset(["annotation", "ctx", "kind", "returns", "type_comment", "type_params"])
 
-# file -> (its lines when it was read, {(name, hash, globals) of a function: {first line: its syntax trees}})
-_files: dict[str, tuple[list[str], dict[Any, dict[int, list[ast.AST]]]]] = {}
+# file -> (its lines when it was read, {(name, hash, globals) of a function: {first line: Source}})
+_files: dict[str, tuple[list[str], Any]] = {}
 
 
-def source_of(function: FunctionType) -> list[ast.AST]:
-    """Return the syntax tree of a function; several if lambdas share a line; none if the source is not there.
+def source_of(function: FunctionType) -> Source | None:
+    """Return the source of a function, or None if it is not there.
 
     The file may have been edited since it was imported: what is returned compiles to the code that `function` has.
     """
@@ -38,17 +40,33 @@ def source_of(function: FunctionType) -> list[ast.AST]:
     found = known[1].get(_key(code), {})
     if code.co_firstlineno in found:
         return found[code.co_firstlineno]
-    return next(iter(found.values())) if len(found) == 1 else []
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
-def stable_text(tree: Any) -> str:
-    """Return a syntax tree as text, the same in all versions of Python, without docstrings and annotations.
+class Source:
+    """The source of a function, or of the lambdas that share a line."""
 
-    ``ast.unparse`` will not do: of the 24,438 functions of a standard library 2,495 come out differently in 3.10 and
-    3.11, 21 in 3.11 and 3.12 (this text: 0 and 3).
-    """
+    def __init__(self, trees: list[ast.AST]) -> None:
+        self._trees = trees
+
+    @cached_property
+    def stable(self) -> str:
+        """Hash of the syntax tree without docstrings and annotations, the same in all versions of Python.
+
+        ``ast.unparse`` will not do: of the 24,438 functions of a standard library 2,495 come out differently in 3.10
+        and 3.11, and 21 in 3.11 and 3.12 (here: 0 and 3).
+        """
+        return digest(_text(self._trees).encode())
+
+    @cached_property
+    def shown(self) -> str:
+        """Text in one way of formatting, without comments and docstrings."""
+        return "\n".join([ast.unparse(_WithoutDocstrings().visit(copy.deepcopy(tree))) for tree in self._trees])
+
+
+def _text(tree: Any) -> str:
     if isinstance(tree, list):
-        return "[" + ",".join([stable_text(item) for item in tree]) + "]"
+        return "[" + ",".join([_text(item) for item in tree]) + "]"
     if not isinstance(tree, ast.AST):
         return ascii(tree)
     found = []
@@ -57,20 +75,15 @@ def stable_text(tree: Any) -> str:
         if value is not None and value != [] and name not in _LEFT_OUT:
             if name == "body" and isinstance(tree, _HAVE_DOCSTRING):
                 value = _body(tree)
-            found.append(f"{name}={stable_text(value)}")
+            found.append(f"{name}={_text(value)}")
     return f"{type(tree).__name__}({','.join(found)})"
 
 
-def shown_text(tree: ast.AST) -> str:
-    """Return a function's source in one way of formatting, without comments and docstrings, to show and to compare."""
-    saved = [(node, node.body) for node in ast.walk(tree) if isinstance(node, _HAVE_DOCSTRING)]
-    try:
-        for node, _ in saved:
+class _WithoutDocstrings(ast.NodeTransformer):
+    def visit(self, node: Any) -> Any:
+        if isinstance(node, _HAVE_DOCSTRING):
             node.body = _body(node)
-        return ast.unparse(tree)
-    finally:
-        for node, body in saved:
-            node.body = body
+        return self.generic_visit(node)
 
 
 def _body(tree: Any) -> list[ast.stmt]:
@@ -85,7 +98,7 @@ def _key(code: CodeType) -> Any:
     return code.co_name, known.digest, known.refs
 
 
-def _index(text: str, file: str) -> dict[Any, dict[int, list[ast.AST]]]:
+def _index(text: str, file: str) -> dict[Any, dict[int, Source]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the file's warnings were shown when it was imported
@@ -99,11 +112,12 @@ def _index(text: str, file: str) -> dict[Any, dict[int, list[ast.AST]]]:
             decorators = getattr(node, "decorator_list", [])
             line = min([node.lineno, *[decorator.lineno for decorator in decorators]])
             trees.setdefault((getattr(node, "name", "<lambda>"), line), []).append(node)
-    table: dict[Any, dict[int, list[ast.AST]]] = {}
+    sources = {place: Source(found) for place, found in trees.items()}
+    table: dict[Any, dict[int, Source]] = {}
     for code in _codes(top):
         place = code.co_name, code.co_firstlineno
-        if place in trees:
-            table.setdefault(_key(code), {})[code.co_firstlineno] = trees[place]
+        if place in sources:
+            table.setdefault(_key(code), {})[code.co_firstlineno] = sources[place]
     return table
 
 

@@ -134,6 +134,21 @@ class LocalFiles:
         return True
 
 
+    def sweep(self, folder: str) -> int:
+        """Remove what processes of this host that no longer run have left in `folder`; return how many there were.
+
+        Files of processes that run, of other hosts and from before the last boot stay: their owner may be at work.
+        """
+        try:
+            names = [name for name in os.listdir(folder) if name.startswith(TEMPORARY_PREFIX)]
+        except OSError:
+            return 0
+        orphans = [name for name in names if (owner := temporary_owner(name)) is not None and _is_dead(*owner)]
+        for name in orphans:
+            _discard(os.path.join(folder, name))
+        return len(orphans)
+
+
 LOCAL = LocalFiles()
 """The one instance that everybody uses."""
 
@@ -183,6 +198,18 @@ def host_tag() -> str:
     except OSError:
         pass  # not Linux: the host name has to do
     return f"{zlib.crc32('|'.join(facts).encode()):08x}"
+
+
+def _is_dead(host: str, pid: int) -> bool:
+    if host != host_tag() or os.name != "posix":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # somebody else's process
+        return False
+    return False
 
 
 def _swap_folder(temporary: str, path: str) -> None:

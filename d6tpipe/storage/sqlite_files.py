@@ -262,6 +262,9 @@ def _existing(path: str, journal: str, locked: bool = False) -> Writer | None:
             except sqlite3.OperationalError:
                 pass
         connection.execute("PRAGMA synchronous=NORMAL")
+        # Tasks of one batch lie on pages far apart: write a page back once for many batches.
+        connection.execute("PRAGMA wal_autocheckpoint=4000")
+        connection.execute("PRAGMA cache_size=-16384")
         if schema < SCHEMA:
             migrate(connection, schema)
         after = stamp(path)

@@ -20,6 +20,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any
 
 from d6tpipe.errors import StorageError
@@ -38,6 +39,8 @@ _RUN = ("run_id", "host", "pid", "boot_id", "git_commit")
 _COLUMNS = ("task_id", "family", "seal", "stage", "parameters")
 _OWN = tuple(name for name in FIELDS if name not in (*_CODE, *_RUN, *_COLUMNS))
 _PACKED = frozenset(("inputs", "dynamic_inputs", "outputs"))
+_code_of, _run_of, _own_of = attrgetter(*_CODE), attrgetter(*_RUN), attrgetter(*_OWN)
+_dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _NOTHING = (b"", b"")
 
 _WIDE = """
@@ -89,9 +92,10 @@ class SqliteRecords(SqliteStore):
             for where, values in parts:
                 rows = connection.execute(f"SELECT task_id, stage, digest, seal FROM hot{where}", values).fetchall()
                 try:
-                    found.update({task: (STAGES[stage], digest, seal) for task, stage, digest, seal in rows})
+                    part = {task: (STAGES[stage], digest, seal) for task, stage, digest, seal in rows}
                 except (LookupError, TypeError):  # a damaged row; the others are good
-                    found.update({row[0]: (STAGES[row[1]], row[2], row[3]) for row in rows if _is_sound(row)})
+                    part = {row[0]: (STAGES[row[1]], row[2], row[3]) for row in rows if _is_sound(row)}
+                found = found | part if found else part
                 marks = connection.execute(f"SELECT task_id, run_id FROM building{where}", values)
                 for task, announced_by in marks.fetchall():
                     if announced_by != run_id:
@@ -189,7 +193,7 @@ class SqliteRecords(SqliteStore):
                 if record.stage not in STAGES[1:]:
                     raise ValueError(f"stage {record.stage!r}: write() takes {STAGES[1:]}, building() announces")
                 self._queue(record)
-            if self._clock() - self._last_commit >= _GROUP:
+            if not 0 <= self._clock() - self._last_commit < _GROUP:
                 self._store_queue()
         self._speak()
 
@@ -223,7 +227,9 @@ class SqliteRecords(SqliteStore):
     def close(self) -> None:
         """Flush, and release the file; the last process to do so removes the WAL."""
         with self._lock:
-            self.flush()
+            self._mind_forks()
+            self._retry_at = float("-inf")
+            self._store_queue()
             fail_point("records.close")
             self._release()
             fail_point("records.closed")
@@ -247,12 +253,15 @@ class SqliteRecords(SqliteStore):
             return True  # for _attempt to find out what is wrong with it
 
     def _queue(self, record: Record) -> None:
-        code, run = self._share(record, _CODE), self._share(record, _RUN)
+        values = module, fast, stable, members, version, packages, python = _code_of(record)
+        # Dicts by identity: to write them out costs 5 us.
+        code = self._share(_CODE, (module, fast, stable, id(members), version, id(packages), python), values)
+        values = _run_of(record)
+        run = self._share(_RUN, values, values)
         if record.run_id and record.run_id not in self._stored:
             self._runs.setdefault(record.run_id, (record.run_id, record.started, run))
         own = {}
-        for name in _OWN:
-            value = getattr(record, name)
+        for name, value in zip(_OWN, _own_of(record), strict=True):
             if value or name == "attempt":  # all the others are empty by default
                 own[name] = pack_field(name, value) if name in _PACKED else value
         key = (record.family, record.task_id)
@@ -270,11 +279,8 @@ class SqliteRecords(SqliteStore):
             for mark in [mark for mark in self._marks if mark[:2] == key]:
                 del self._marks[mark]
 
-    def _share(self, record: Record, fields: tuple[str, ...]) -> int:
+    def _share(self, fields: tuple[str, ...], key: tuple[Any, ...], values: tuple[Any, ...]) -> int:
         """Return the number of the row that holds these fields; every task of a class and run has the same one."""
-        values = tuple([getattr(record, name) for name in fields])
-        # Dicts by identity: 0.1 us in place of 5 us to write them out. They are kept, so no other gets their id.
-        key = tuple([value if value.__class__ in _SCALARS else id(value) for value in values])
         found = self._shared.get(key)
         if found is None:
             if len(self._shared) > 10_000:
@@ -282,6 +288,7 @@ class SqliteRecords(SqliteStore):
             plain = {n: dict(v) if isinstance(v, Mapping) else v for n, v in zip(fields, values, strict=True)}
             text = _dumps(plain)
             number = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+            # The values are kept, so that no other dict gets the id of one of these.
             found = self._shared[key] = (number, text, values)
         if found[0] not in self._stored:
             self._shared_rows[found[0]] = found[1]
@@ -325,10 +332,6 @@ class SqliteRecords(SqliteStore):
         # What waits was queued without the shared rows that the database before was known to hold.
         self._stored.clear()
         self._shared_rows.update({number: text for number, text, _ in self._shared.values()})
-
-
-_SCALARS = frozenset((str, int, float, bool, type(None)))
-_dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _none() -> None:

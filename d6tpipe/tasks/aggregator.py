@@ -10,7 +10,7 @@ from typing import Any
 import luigi
 
 from d6tpipe import plugins
-from d6tpipe.errors import GraphError
+from d6tpipe.errors import DeclarationError, GraphError, is_ours
 from d6tpipe.tasks.base import Task
 
 __all__ = ["TaskAggregator"]
@@ -70,7 +70,7 @@ class TaskAggregator(Task):
             raise
         except Exception as error:
             frames = traceback.extract_tb(error.__traceback__)
-            own = [frame for frame in frames if "d6tpipe/tasks/" not in frame.filename.replace("\\", "/")]
+            own = [frame for frame in frames if not is_ours(frame.filename)]
             last = own[-1] if own else frames[-1]
             raise GraphError(
                 "An aggregator's run() raised an error while its tasks were collected",
@@ -92,18 +92,49 @@ class TaskAggregator(Task):
         """Return the outputs of the tasks it stands for, in order."""
         return [task.output() for task in self._children()]
 
-    def outputLoad(self, keys: Any = None, as_dict: bool = False, cached: bool = False) -> list[Any]:
-        """Return what the tasks it stands for have saved, in order."""
-        return [task.outputLoad(keys, as_dict, cached) for task in self._children()]
+    def outputLoad(
+        self, keys: Any = None, as_dict: bool = False, cached: bool = False, run: bool = False
+    ) -> list[Any]:
+        """Return what the tasks it stands for have saved, in order; see `TaskData.outputLoad`.
+
+        Raises
+        ------
+        NotBuiltError
+            If one of them is not complete.
+        DeclarationError
+            If one of them is a plain luigi task, which cannot load what it wrote.
+        """
+        children = self._children()
+        for task in children:
+            if not hasattr(task, "outputLoad"):
+                raise DeclarationError(
+                    "outputLoad() met a task that cannot load its output",
+                    task=task,
+                    facts={"aggregator": repr(self)},
+                    hint="It is a plain luigi task: read its file through its output().open().",
+                )
+        if run and not self.complete():
+            plugins.load("services", "run")(self)
+        return [task.outputLoad(keys, as_dict, cached) for task in children]
 
     def reset(self, confirm: bool = True) -> Any:
-        """Delete the outputs of the tasks it stands for."""
+        """Delete the outputs of the tasks it stands for; see `invalidate`."""
         return self.invalidate(confirm=confirm)
 
     def invalidate(self, confirm: bool = True) -> None:
-        """Delete the outputs of the tasks it stands for."""
+        """Delete the outputs of the tasks it stands for.
+
+        External tasks and plain luigi tasks keep theirs: the first could not be made again here, the second have
+        no way to say what belongs to them.
+
+        Parameters
+        ----------
+        confirm : bool
+            Ask on the terminal first, once for each task.
+        """
         for task in self._children():
-            task.invalidate(confirm)
+            if hasattr(task, "invalidate") and not getattr(task, "external", False):
+                task.invalidate(confirm)
 
 
 def _tasks_in(aggregator: Any, item: Any) -> Iterable[Any]:

@@ -87,7 +87,8 @@ class Task(luigi.Task, metaclass=TaskMeta):
             return binding.flows if binding is not None and binding.flows else self._own_flows
         if name == "persists":
             return self.persist
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        # With name and obj Python's own message suggests the nearest name.
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in blueprint(type(self)).by_name:

@@ -141,7 +141,8 @@ class TaskData(Task):
         Effects
         -------
         Each file is written under a temporary name beside its final place and renamed when it is whole. With several
-        outputs all are written before the first is renamed.
+        outputs all are written before the first is renamed; only if several of them have target classes of your own
+        is each whole by itself.
         """
         shape = layout(self)
         frame = FRAME.get()
@@ -152,7 +153,10 @@ class TaskData(Task):
         else:  # the author says where
             made = {"data": self.output()} if shape.single else self.output()
         values = {"data": data} if shape.single else data
-        _save_together([(made[key], values[key]) for key in shape.keys], kwargs)
+        pairs = [(made[key], values[key]) for key in shape.keys]
+        if not shape.single:
+            pairs.sort(key=_when)
+        _save_together(pairs, kwargs)
         if frame is not None and frame.task is self:
             frame.saved.update(shape.keys)
 
@@ -263,6 +267,13 @@ class TaskData(Task):
         -------
         object, list or dict
             One requirement: its value. A list or dict of requirements: their values, in the same shape.
+
+        Raises
+        ------
+        OutputKeyError
+            If `keys` or `task` names something that is not there; the message has the nearest name.
+        StorageError
+            If a file cannot be read; the message names it and says how to rebuild.
         """
         source = self.input()
         required = self.requires()
@@ -274,25 +285,39 @@ class TaskData(Task):
                 _member(self, source, name)
             data = {name: _load_all(source[name], as_dict, cached, required[name]) for name in source if name in names}
             return data[keys] if isinstance(keys, str) else data
+        if keys is not None and isinstance(source, (list, tuple)):
+            raise OutputKeyError(
+                "keys= chooses outputs of one requirement, or requirements that have names",
+                task=self,
+                facts={"keys": keys, "requirements": f"{len(source)}, without names"},
+                hint="Choose one first, inputLoad(task=0, keys=...), or let requires() return a dict.",
+            )
         if not isinstance(required, luigi.Task):
             tasks = list(required)
             return [_load_all(member, as_dict, cached, task) for member, task in zip(source, tasks, strict=True)]
         if isinstance(source, Mapping):
             return _pick(source, keys, as_dict, cached, required)
+        if keys is not None and isinstance(required, TaskData):
+            required._check_keys([keys] if isinstance(keys, str) else keys)
         return _load_all(source, as_dict, cached, required)
 
     # ---- metadata
 
     def saveMeta(self, data: Any) -> None:
-        """Store metadata (scores, settings ...) beside the outputs, as a pickle."""
+        """Store metadata (scores, settings ...) beside the outputs, as a pickle.
+
+        Call it before `save`: once the outputs exist, the task counts as complete.
+
+        Raises
+        ------
+        DeclarationError
+            If `data` cannot be pickled.
+        StorageError
+            If the disk says no; the metadata are as they were before.
+        """
         self.metadata = data
-        path = self._meta_path()
-
-        def fill(temporary: str) -> None:
-            with open(temporary, "wb") as stream:
-                pickle.dump(data, stream, protocol=pickle.HIGHEST_PROTOCOL)
-
-        plugins.load("files", "local").write(path, fill)
+        writer = plugins.load("formats", "pickle")
+        plugins.load("files", "local").write(self._meta_path(), lambda temporary: writer.save(data, temporary))
 
     def metaSave(self, data: Any) -> None:
         """Store metadata; the older name of `saveMeta`."""
@@ -377,6 +402,12 @@ class TaskData(Task):
         return self.get_pipe().push_preview(**kwargs)
 
 
+def _when(pair: tuple[Any, Any]) -> int:
+    """Return the rank of an output in `_save_together`: what can still be given up comes first."""
+    kind = type(pair[0])
+    return 0 if getattr(kind, "save", None) is FormatTarget.save else 2 if issubclass(kind, CacheTarget) else 1
+
+
 def _save_together(pairs: list[tuple[Any, Any]], options: dict[str, Any]) -> None:
     """Save several values so that no file gets its final name before all are written."""
     if not pairs:
@@ -440,7 +471,7 @@ def _pick(source: Mapping[str, Any], keys: Any, as_dict: bool, cached: bool, tas
 def _member(task: Any, structure: Any, name: Any) -> Any:
     try:
         return structure[name]
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError):
         if isinstance(structure, Mapping):
             known = [str(key) for key in structure]
             near = nearest(str(name), known)
@@ -452,7 +483,7 @@ def _member(task: Any, structure: Any, name: Any) -> Any:
             task=task,
             facts={"requirements": ", ".join(known) or "one, without a name"},
             hint=f"Did you mean '{near}'?" if near else "Use one of the names that requires() returns.",
-        ) from error
+        ) from None
 
 
 def _load_meta(task: Any) -> Any:

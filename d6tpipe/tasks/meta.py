@@ -180,13 +180,17 @@ def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame) -> Generator
 
 
 def ensure_folders(folders: set[str], known: set[str] | None) -> None:
-    """Make the folders that a body may write into; `known` ones were seen in this run already."""
+    """Make the folders that a body may write into; `known` ones were seen in this run already.
+
+    The first time that a run comes to a folder, what killed processes left there is removed.
+    """
     files = plugins.load("files", "local")
     for folder in folders:
         if known is None:
             files.ensure_folder(folder)
         elif folder not in known:
             files.ensure_folder(folder)
+            files.sweep(folder)
             known.add(folder)
 
 

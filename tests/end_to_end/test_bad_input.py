@@ -763,11 +763,13 @@ def test_kill_9_in_the_middle_of_a_save_leaves_no_half_output(isolated):
     assert -signal.SIGKILL == process.returncode
     kept = {name for name in files() if ".tmp-" not in name}
     assert 2 == len(kept)
+    assert 1 == len(files()) - len(kept)  # what the killed process was writing
     for name in kept:
         pickle.loads(Path("data", name).read_bytes())
     out, err = start(isolated, "pass", "").communicate(timeout=60)
     assert ["ran 2", "ran 3"] == [line for line in out.splitlines() if line.startswith("ran")], err
     assert "done" in out
+    assert not any(".tmp-" in name for name in files())  # the next run has swept it
 
 
 # ---- folders that refuse

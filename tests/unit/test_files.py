@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -232,3 +233,16 @@ def test_a_forked_child_takes_other_names() -> None:
     os.close(read_end)
     os.close(write_end)
     assert (host_tag(), child) == temporary_owner(theirs)
+
+
+@posix
+def test_sweeping_removes_what_dead_processes_left_and_nothing_else(tmp_path: Path) -> None:
+    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    dead, mine = child.stdout.strip(), temporary_name("x.pkl")
+    orphan = mine.replace(f"-{os.getpid()}-", f"-{dead}-")
+    foreign = orphan.replace(host_tag(), "0" * 8)
+    for name in (orphan, mine, foreign, "x.pkl", ".tmp-other"):
+        (tmp_path / name).touch()
+    assert 1 == LOCAL.sweep(str(tmp_path))
+    assert {mine, foreign, "x.pkl", ".tmp-other"} == set(os.listdir(tmp_path))
+    assert 0 == LOCAL.sweep(str(tmp_path / "missing"))
