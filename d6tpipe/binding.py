@@ -48,9 +48,11 @@ class Frame:
         Whether the body itself has been entered (``super().run()`` must not save twice).
     folders : set of str or None
         Folders known to exist in this run; None: look each time.
+    outer : Frame or None
+        The body in which this one was started.
     """
 
-    __slots__ = ("entered", "folders", "requires", "saved", "task")
+    __slots__ = ("entered", "folders", "outer", "requires", "saved", "task")
 
     @property
     def in_run(self) -> bool:
@@ -63,6 +65,7 @@ class Frame:
         self.saved: set[str] = set()
         self.entered = False
         self.folders = folders
+        self.outer: Frame | None = FRAME.get()
 
 
 BINDING: ContextVar[Binding | None] = ContextVar("d6tpipe_binding", default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -13,7 +14,7 @@ import luigi
 from luigi.task import flatten
 
 from d6tpipe.binding import FRAME, Frame
-from d6tpipe.errors import MissingOutputError, PipeError, is_ours, warn
+from d6tpipe.errors import GraphError, MissingOutputError, PipeError, is_ours, shown, told, warn
 from d6tpipe.interfaces import Failure, Outcome, State
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.outputs import layout
@@ -48,14 +49,17 @@ def _no_body(task: Any) -> str:
 def missing_input(node: Any) -> Failure:
     """Return the failure of an external task whose output does not exist."""
     task = node.task
-    outputs = [getattr(target, "path", target) for target in flatten(task.output()) if not target.exists()]
-    error = MissingOutputError(
+    try:
+        outputs = [getattr(target, "path", target) for target in flatten(task.output()) if not target.exists()]
+    except Exception as error:  # noqa: BLE001  (reported; it must not end the run)
+        outputs = [f"cannot be told, output() or exists() of a target raised {told(error)}"]
+    missing = MissingOutputError(
         f"{task.task_family} is external, and what it stands for does not exist",
         task=task,
         facts={"missing": "\n".join(map(str, outputs)) or "no output declared, and complete() says no"},
         hint="Put it there, or give the class a run() that makes it.",
     )
-    return Failure(task, error, "", 0.0)
+    return Failure(task, missing, "", 0.0)
 
 
 class BodyRunner:
@@ -96,6 +100,26 @@ _HOOKS: dict[str, Any] = {
     "decrease_running_resources": _ignore,
     "scheduler_messages": None,
 }
+_hooked: dict[int, int] = {}  # id of a task -> how many of its bodies run: two threads may run one task at once
+_hooked_lock = threading.Lock()
+
+
+def _hook(task: Any) -> None:
+    with _hooked_lock:
+        _hooked[id(task)] = _hooked.get(id(task), 0) + 1
+        task.__dict__.update(_HOOKS)
+
+
+def _unhook(task: Any) -> None:
+    with _hooked_lock:
+        left = _hooked.pop(id(task)) - 1
+        if left:
+            _hooked[id(task)] = left
+        elif isinstance(task, TaskData):
+            for name in _HOOKS:
+                task.__dict__.pop(name, None)
+        else:  # luigi leaves them there as None
+            task.__dict__.update(dict.fromkeys(_HOOKS))
 
 
 class _Body:
@@ -115,7 +139,20 @@ class _Body:
     def start(self) -> Outcome:
         if isinstance(self.task, TaskAggregator):
             return Outcome(State.BUILT, 0.0)  # all it stands for is built
+        outer = self.frame.outer
+        while outer is not None:
+            if outer.task == self.task:
+                return self._refuse()
+            outer = outer.outer
         return self._step(self.task.run)
+
+    def _refuse(self) -> Outcome:
+        error = GraphError(
+            "A body runs its own task, which would never end",
+            task=self.task,
+            hint="Let run() neither run nor load with run=True its own task, or one that needs it.",
+        )
+        return Outcome(State.FAILED, 0.0, failure_of(self.task, error))
 
     def resume(self) -> Outcome:
         """Go on after what the body asked for is complete."""
@@ -128,9 +165,7 @@ class _Body:
 
     def _step(self, work: Callable[[], Any]) -> Outcome:
         task = self.task
-        ours = isinstance(task, TaskData)
-        attributes = task.__dict__
-        attributes.update(_HOOKS)
+        _hook(task)
         token = FRAME.set(self.frame)
         before, begin = self.seconds, perf_counter()
         try:
@@ -157,17 +192,13 @@ class _Body:
             return Outcome(State.FAILED, self.seconds, failure)
         finally:
             FRAME.reset(token)
-            for name in _HOOKS:
-                attributes.pop(name, None)
-            if not ours:  # luigi leaves them there as None
-                attributes.update(dict.fromkeys(_HOOKS))
+            _unhook(task)
 
     def _tell_failure(self, error: BaseException) -> None:
         try:
             self.task.on_failure(error)
         except Exception as second:  # noqa: BLE001  (reported; the first error matters more)
-            text = f"on_failure of {self.task!r} raised {type(second).__name__}: {second}"
-            warn(text)
+            warn(f"on_failure of {shown(self.task)} raised {told(second)}")
 
     def _drive(self, step: Callable[[], Any]) -> None:
         """Step a generator until it ends or yields something that is not complete."""

@@ -214,8 +214,14 @@ class Blueprint:
 
     # ---- mistakes
 
-    def reject(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Turn a call that does not fit the signature into a `ParameterError`, or repair it if settings say so."""
+    def reject(self, args: tuple[Any, ...], kwargs: dict[str, Any], again: Callable[..., Any]) -> Any:
+        """Turn a call that does not fit the signature into a `ParameterError`, or repair it if settings say so.
+
+        Returns
+        -------
+        object
+            What `again` returns for the repaired call; NotImplemented if there is nothing to repair.
+        """
         positional = [name for name, parameter in self.parameters if parameter.positional]
         if len(args) > len(positional):
             raise ParameterError(
@@ -232,7 +238,7 @@ class Blueprint:
                 )
         unknown = [name for name in kwargs if name not in self.by_name and name not in ("path", "flows")]
         if unknown and settings.unknown_parameters == "ignore":
-            return self.cls(*args, **{name: value for name, value in kwargs.items() if name not in unknown})
+            return again(*args, **{name: value for name, value in kwargs.items() if name not in unknown})
         if unknown:
             raise unknown_parameter(self.cls, unknown[0], list(self.by_name))
         return NotImplemented

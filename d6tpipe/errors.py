@@ -45,6 +45,8 @@ __all__ = [
     "SettingsError",
     "StorageError",
     "is_ours",
+    "shown",
+    "told",
     "warn",
 ]
 
@@ -103,7 +105,23 @@ def _rebuild(cls: type[PipeError], state: dict[str, Any]) -> PipeError:
 
 
 def _show(task: object) -> str:
-    return task.__qualname__ if isinstance(task, type) else repr(task)
+    return task.__qualname__ if isinstance(task, type) else shown(task)
+
+
+def shown(task: object) -> str:
+    """Return the ``repr`` of a task, or what can be said without it if it raises."""
+    try:
+        return repr(task)
+    except Exception as error:  # noqa: BLE001  (a message about a failure must not fail itself)
+        return f"{type(task).__qualname__}(...) (its repr raised {type(error).__name__})"
+
+
+def told(error: BaseException) -> str:
+    """Return the kind and the text of an exception, or what can be said without its text if that raises."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as second:  # noqa: BLE001  (a message about a failure must not fail itself)
+        return f"{type(error).__name__} (its text raised {type(second).__name__})"
 
 
 class DeclarationError(PipeError, TypeError):

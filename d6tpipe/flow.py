@@ -19,7 +19,7 @@ from d6tpipe.engine.build import build
 from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.engine.plan import Plan
-from d6tpipe.errors import GraphError, ParameterError, StorageError, warn
+from d6tpipe.errors import GraphError, ParameterError, StorageError, shown, warn
 from d6tpipe.identity import nearest
 from d6tpipe.interfaces import Event, EventKind, Failure
 from d6tpipe.progress import progress_for
@@ -264,7 +264,7 @@ def _quiet(event: Event) -> None:
 
 def _log(failure: Failure) -> None:
     if failure.traceback:
-        logger.error("%r failed\n%s", failure.task, failure.traceback.rstrip())
+        logger.error("%s failed\n%s", shown(failure.task), failure.traceback.rstrip())
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
@@ -291,19 +291,19 @@ def _forced_nodes(graph: Graph, goals: list[Node], forced: Any, all_goals: bool,
     """Return what has to be built again; forced tasks and all between them and what was asked for."""
     if upstream:
         return frozenset(graph.upstream(goals))
-    sources: list[Node] = []
+    sources: dict[Node, None] = {}
     pending = list(goals) if all_goals else []
     while pending:
         node = pending.pop()
-        sources.append(node)
-        if isinstance(node.task, TaskAggregator):  # to build it again is to build what it stands for
+        if node not in sources and isinstance(node.task, TaskAggregator):  # to build what it stands for again
             pending += node.needs
+        sources[node] = None
     for task in [] if forced is None else as_tasks(forced):
-        sources += _matching(graph, task)
-    found: set[Node] = set()
-    for goal in goals:
-        found.update(graph.between(sources, goal))
-    return frozenset(found)
+        meant = _matching(graph, task)
+        if not meant:
+            warn(f"forced={task!r}: no task of the flow is meant, nothing is forced by it")
+        sources.update(dict.fromkeys(meant))
+    return frozenset(graph.between(sources, *goals))
 
 
 def tasks_meant(tasks: Any, flow: Any) -> list[Any]:
@@ -422,7 +422,7 @@ def taskflow_downstream(task: Any, task_downstream: Any, only_complete: bool = F
     ----------
     task : luigi.Task
         If the flow of `task_downstream` does not hold it, all tasks of its family are meant.
-    task_downstream : luigi.Task
+    task_downstream : task, collection or mapping of tasks
     only_complete : bool
         Leave out what is not complete.
 
@@ -431,8 +431,8 @@ def taskflow_downstream(task: Any, task_downstream: Any, only_complete: bool = F
     set of luigi.Task
         Empty if `task_downstream` does not need `task`.
     """
-    graph, (goal,), _ = build_graph(task_downstream, judged=only_complete)
-    found = graph.between(_matching(graph, task), goal)
+    graph, goals, _ = build_graph(task_downstream, judged=only_complete)
+    found = graph.between(_matching(graph, task), *goals)
     return {node.task for node in found if node.complete or not only_complete}
 
 

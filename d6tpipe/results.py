@@ -10,7 +10,7 @@ from typing import Any
 from luigi.execution_summary import LuigiStatusCode
 
 from d6tpipe.engine.graph import Node
-from d6tpipe.errors import BuildError
+from d6tpipe.errors import BuildError, shown, told
 from d6tpipe.interfaces import Failure, State
 
 __all__ = ["Result"]
@@ -110,6 +110,7 @@ class Result:
                 if node not in members:
                     members[node] = None
                     stack.extend(node.needs)
+                    stack.extend(getattr(node, "asked", ()))  # while running
             nodes = sorted(members, key=place.__getitem__)
             failures = [node.failure for node in nodes if node.state is State.FAILED and node.failure is not None]
             failures.sort(key=lambda failure: order[id(failure)])
@@ -135,12 +136,12 @@ class Result:
             failure = node.failure if node.state is State.FAILED else None
             rows.append(
                 {
-                    "task": repr(node.task),
+                    "task": shown(node.task),
                     "family": node.task.task_family,
                     **node.task.to_str_params(only_significant=True),
                     "state": str(node.state),
                     "seconds": node.seconds if ran else float("nan"),
-                    "error": f"{type(failure.error).__name__}: {failure.error}" if failure else "",
+                    "error": told(failure.error) if failure else "",
                 }
             )
         last = ["state", "seconds", "error"]
@@ -165,7 +166,7 @@ class Result:
                 lines.append(f"* {self.counts[state]} {words}:")
                 lines += _by_family([node for node in self._nodes if node.state is state])
         for failure in self.failures[:_SHOWN]:
-            lines += ["", f"{failure.task!r} failed: {type(failure.error).__name__}: {failure.error}"]
+            lines += ["", f"{shown(failure.task)} failed: {told(failure.error)}"]
         if len(self.failures) > _SHOWN:
             lines.append(f"... and {len(self.failures) - _SHOWN} more failures in result.failures")
         lines += ["", self._verdict(), "", rule, ""]
@@ -189,7 +190,7 @@ class Result:
         count = len(self.failures)
         facts: dict[str, object] = {}
         for number, failure in enumerate(self.failures[:_SHOWN], 1):
-            facts[f"failed {number}"] = f"{failure.task!r}\n{type(failure.error).__name__}: {failure.error}"
+            facts[f"failed {number}"] = f"{shown(failure.task)}\n{told(failure.error)}"
         if count > _SHOWN:
             facts["more"] = f"{count - _SHOWN} other failures, see error.failures"
         blocked = self.counts[State.UPSTREAM_FAILED]
@@ -213,7 +214,7 @@ def _by_family(nodes: Sequence[Node]) -> list[str]:
         groups.setdefault(node.task.task_family, []).append(node)
     lines = []
     for family, members in sorted(groups.items()):
-        shown = ", ".join(repr(node.task)[len(family) :] for node in members[:_SHOWN])
+        sample = ", ".join(shown(node.task).removeprefix(family) for node in members[:_SHOWN])
         more = f", ... {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
-        lines.append(f"    - {len(members)} {family}{shown if len(shown) < 200 else ''}{more}")
+        lines.append(f"    - {len(members)} {family}{sample if len(sample) < 200 else ''}{more}")
     return lines

@@ -190,7 +190,10 @@ class TaskView:
             task = node.task
             mode = kinds[task.__class__].mode
             if mode == _FILES:
-                folder, names = locate(task)
+                try:
+                    folder, names = locate(task)
+                except Exception as error:
+                    raise _no_outputs(task, error) from error
                 known = folders.get(folder)
                 if known is None:
                     known = folders[folder] = ([], [])
@@ -199,7 +202,10 @@ class TaskView:
             elif mode == _NOTHING:
                 node.present = True
             elif mode == _OUTPUTS:
-                node.present = task._outputs_exist()
+                try:
+                    node.present = task._outputs_exist()
+                except Exception as error:
+                    raise _no_outputs(task, error) from error
         for folder, (members, wanted) in folders.items():
             self._check_claims(os.path.abspath(folder), members, wanted)
             self._look(folder, members, wanted)
@@ -223,7 +229,7 @@ class TaskView:
 
     def priority(self, node: Any) -> float:
         try:
-            return node.task.priority
+            return +node.task.priority
         except Exception as error:
             raise GraphError(
                 "priority of a task raised an error",
@@ -321,6 +327,9 @@ class TaskView:
                 node.present = True
                 continue
             shape = layout(node.task)
+            if shape.mixed:
+                node.present = node.task._outputs_exist()
+                continue
             if shape.in_memory:
                 found = all([prefix + name in cache.data for name in names])
             elif listed is not None and len(names) == 1:
@@ -362,7 +371,7 @@ def requirements_complete(task: Any) -> bool:
     asking = _ASKING.get()
     if asking is not None:
         node = asking.graph.find(task)
-        if node is not None and all(need.complete is not None for need in node.needs):
+        if node is not None and node.walked and all(need.complete is not None for need in node.needs):
             return all(need.complete for need in node.needs)
     from d6tpipe.engine.freshness import judge
 
@@ -427,6 +436,17 @@ def _renewed(structure: Any) -> Any:
 
 def _where(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _no_outputs(task: Any, error: Exception) -> PipeError:
+    if isinstance(error, PipeError):
+        return error
+    return GraphError(
+        "The outputs of a task cannot be told",
+        task=task,
+        facts={"error": f"{type(error).__name__}: {error}"},
+        hint="Mend output(), or what the outputs are made of (persist, path, target_dir ...); nothing was run.",
+    )
 
 
 def _no_task(task: Any, need: Any) -> GraphError:

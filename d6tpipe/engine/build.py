@@ -251,6 +251,18 @@ def build(
     loop = _Loop(graph, plan, view, executor, work, report, refuse, fail, note, max_failures)
     try:
         loop.run()
-    except BaseException:
+    except Exception:
+        loop.report = _tell_nobody  # whoever was told has raised it, as far as we know
         loop.stop()
         raise
+    except BaseException:
+        try:
+            loop.stop()
+        except Exception as error:  # noqa: BLE001  (reported: the interrupt says why the run ends)
+            text = f"The run was interrupted, and telling so raised {type(error).__name__}: {error}"
+            warnings.warn(text, stacklevel=2)
+        raise
+
+
+def _tell_nobody(event: Event) -> None:
+    """Take an event, do nothing."""

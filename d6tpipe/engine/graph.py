@@ -38,14 +38,16 @@ class Node:
         How many of its needs are not settled yet.
     chain : int
         Length of the longest remaining chain of users.
+    asked : list of Node
+        What its body has asked for while running, so far; only nodes of a plan have it.
     seconds : float
         How long its body ran.
     failure : Failure or None
     """
 
     __slots__ = (
-        "chain", "complete", "failure", "key", "mark", "needs", "present", "requires", "seconds", "state", "task",
-        "users", "waiting",
+        "asked", "chain", "complete", "failure", "key", "mark", "needs", "present", "requires", "seconds", "state",
+        "task", "users", "waiting",
     )  # fmt: skip
 
     def __init__(self, task: Any, key: Hashable) -> None:
@@ -61,9 +63,15 @@ class Node:
     def __repr__(self) -> str:
         return f"Node({self.task!r}, {self.state})"
 
+    @property
+    def walked(self) -> bool:
+        """Whether all that it needs is in the graph."""
+        return self.mark == _DONE
+
     def start_plan(self) -> None:
         """Set what only nodes of a plan need; nodes with nothing to do stay small."""
         self.users: list[Node] = []
+        self.asked: list[Node] = []
         self.waiting = 0
         self.chain = 0
         self.seconds = 0.0
@@ -182,11 +190,11 @@ class Graph:
                 stack.extend(reversed(node.needs))
         return found
 
-    def between(self, sources: Iterable[Node], root: Node) -> list[Node]:
-        """Return the nodes on any path from `root` to one of `sources`, both ends included, needs first."""
+    def between(self, sources: Iterable[Node], *roots: Node) -> list[Node]:
+        """Return the nodes on any path from one of `roots` to one of `sources`, ends included, needs first."""
         hit = set(sources)
         for node in self.order:
             if node not in hit and any(need in hit for need in node.needs):
                 hit.add(node)
-        reached = set(self.upstream([root]))
+        reached = set(self.upstream(roots))
         return [node for node in self.order if node in hit and node in reached]

@@ -203,6 +203,7 @@ class Plan:
         self._open([*late, *fresh])
         bad = next((wish for wish in asked if _is_bad(wish)), None)
         waits = [wish for wish in dict.fromkeys(asked) if wish.state in UNSETTLED]
+        node.asked.extend(asked)
         return waits, bad
 
     def _check_circle(self, node: Node, asked: Sequence[Node]) -> None:

@@ -78,16 +78,19 @@ def fingerprint(
     -----
     Remembered as long as everything that was looked at is still the same object, globals included. For this the four
     options have to be the same objects in every call: functions of a module, not lambdas made on the way.
-    First sight of a class with 14 members: about 0.15 ms; again: some 5 us.
+    First sight of a class with 18 members, 21 lines of them its own: about 0.17 ms; again: some 6 us.
     """
-    key = id(cls), stop, skip, project, extra
-    known = _memo.get(key)
-    if known is not None and known[1]._walk.is_current():
+    # By name, not by identity: a notebook cell that is run again takes the place of what it defined before.
+    name = cls.__qualname__ if isinstance(cls, (type, FunctionType)) else None
+    key = name, getattr(cls, "__module__", None), stop, skip, project, extra
+    known = _memo.get(key) if name else None
+    if known is not None and known[0] is cls and known[1]._walk.is_current():
         return known[1]
-    if len(_memo) > MEMO_SIZE:
-        _memo.clear()
     found = Fingerprint(Walk(cls, stop, skip, project, extra))
-    _memo[key] = cls, found  # holds the object: its id is not used again
+    if name:
+        if len(_memo) > MEMO_SIZE:
+            _memo.clear()
+        _memo[key] = cls, found
     return found
 
 

@@ -46,8 +46,8 @@ _NOT_CODE = {
     "__match_args__", "__module__", "__orig_bases__", "__parameters__", "__qualname__", "__slotnames__",
     "__static_attributes__", "__type_params__", "__weakref__", "_abc_impl",
 }  # fmt: skip
-# Written by @dataclass, from the fields: these are looked at instead.
-_MADE_BY_DATACLASS = {
+# Written by @dataclass and NamedTuple, from the fields: these are looked at instead.
+_MADE_FROM_FIELDS = {
     "__delattr__", "__eq__", "__ge__", "__getstate__", "__gt__", "__hash__", "__init__", "__le__", "__lt__",
     "__replace__", "__repr__", "__setattr__", "__setstate__",
 }  # fmt: skip
@@ -126,7 +126,7 @@ class Walk:
         self._classes: list[tuple[type, Any, list[str], list[Any]]] = []
         self._pins: list[tuple[Callable[[Any], list[Any]], Any, list[Any]]] = []
         self.nodes: list[Node] = []
-        self._own = frozenset([c for c in root.__mro__ if self._is_own(c)] if isinstance(root, type) else [])
+        self._own = {id(cls) for cls in root.__mro__ if self._is_own(cls)} if isinstance(root, type) else set()
         start: list[Any] = []
         self._named(start, root, "value", "", 0)
         if not self.nodes:  # an object of a library: its name is all there is
@@ -286,8 +286,9 @@ class Walk:
         for kin in (type(cls), *cls.__mro__[1:-1]):
             if kin is not type:
                 self._put(parts, kin)
-        skip = self._skip if cls in self._own else None
+        skip = self._skip if id(cls) in self._own else None
         fields = attributes.get("__dataclass_fields__")
+        has_fields = bool(fields) or issubclass(cls, tuple)
         is_enum = issubclass(type(cls), EnumMeta)
         if is_enum:
             self._put(parts, {name: member.value for name, member in cls.__members__.items()})  # type: ignore[attr-defined]
@@ -296,7 +297,7 @@ class Walk:
             kind = type(value)
             if name in _NOT_CODE or kind.__name__ in _SLOTS or (skip is not None and skip(name, value)):
                 continue
-            if fields and name in _MADE_BY_DATACLASS and _is_made(value):
+            if has_fields and name in _MADE_FROM_FIELDS and not _is_written(value, self._is_own):
                 continue
             if is_enum and not _is_written(value, self._is_own):
                 continue
@@ -327,7 +328,7 @@ class Walk:
         elif kind is FunctionType:
             self._callable(parts, value, label)
         elif issubclass(kind, type):
-            if value not in self._own and self._stop(value):
+            if id(value) not in self._own and self._stop(value):
                 parts.append(f"task:{value.__qualname__}")
             elif self._is_own(value):
                 parts.append(self._node(id(value), value.__qualname__, str(value.__module__), value))
@@ -418,9 +419,8 @@ class Walk:
                 for field, item in zip(fields, self._pin(_field_content, value), strict=True):
                     parts.append(f"{field}=")
                     self._put(parts, item, "", depth)
-            attributes = value.__dict__ if getattr(kind, "__dictoffset__", 0) else None
-            if type(attributes) is dict:
-                self._wrapped(parts, attributes)
+            if getattr(kind, "__dictoffset__", 0):
+                self._wrapped(parts, object.__getattribute__(value, "__dict__"))
 
 
 def _dotted(value: Any) -> str:
@@ -434,7 +434,7 @@ def _is_data(kind: type) -> bool:
     """Return whether instances are plain data, which has no name of its own."""
     name = f"{kind.__module__}.{kind.__qualname__}"
     return (
-        issubclass(kind, (*_SCALAR_TYPES, *_CONTAINERS, Enum))
+        issubclass(kind, (*_SCALAR_TYPES, *_CONTAINERS, Enum, functools.partial))
         or name in _BY_REPR
         or name in _BY_CONTENT
         or name.startswith("pathlib.")
@@ -455,14 +455,11 @@ def _inside(kind: type, value: Any) -> tuple[Any, ...] | None:
     return None
 
 
-def _is_made(value: Any) -> bool:
-    """Return whether @dataclass wrote a method (around which reprlib puts a wrapper)."""
-    return type(value) is not FunctionType or value.__code__.co_filename == "<string>" or "__wrapped__" in vars(value)
-
-
 def _is_written(value: Any, is_own: Callable[[Any], bool]) -> bool:
-    """Return whether the user wrote an attribute of an enum, not the enum's machinery."""
-    return type(value) in (property, classmethod, staticmethod) or (type(value) is FunctionType and is_own(value))
+    """Return whether the user wrote an attribute, not @dataclass or the machinery of enums."""
+    if type(value) is FunctionType:
+        return is_own(value) and value.__code__.co_filename != "<string>"
+    return type(value) in (property, classmethod, staticmethod)
 
 
 def _sorting(parts: list[Any]) -> list[str]:
@@ -487,7 +484,13 @@ def _mapping_content(mapping: Any) -> list[Any]:
 
 
 def _field_content(value: Any) -> list[Any]:
-    return [getattr(value, name, _MISSING) for name in value.__dataclass_fields__]
+    found = []
+    for name in type(value).__dataclass_fields__:
+        try:
+            found.append(object.__getattribute__(value, name))
+        except AttributeError:
+            found.append(_MISSING)
+    return found
 
 
 def _array_content(array: Any) -> list[Any]:

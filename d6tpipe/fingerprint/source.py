@@ -75,6 +75,8 @@ def _text(tree: Any) -> str:
         if value is not None and value != [] and name not in _LEFT_OUT:
             if name == "body" and isinstance(tree, _HAVE_DOCSTRING):
                 value = _body(tree)
+            if isinstance(tree, ast.Set) and all([isinstance(item, ast.Constant) for item in value]):
+                value = sorted(value, key=_text)
             found.append(f"{name}={_text(value)}")
     return f"{type(tree).__name__}({','.join(found)})"
 

@@ -38,12 +38,12 @@ __all__ = [
     "Damaged",
     "Stamp",
     "Writer",
+    "check_size",
     "close",
     "connect",
     "is_damage",
     "locking",
     "migrate",
-    "on_network",
     "open_writer",
     "opening",
     "schema_of",
@@ -68,16 +68,13 @@ CREATE TABLE runs(run_id TEXT PRIMARY KEY, started REAL, facts INTEGER) WITHOUT 
 MIGRATIONS: dict[int, str] = {}
 """Schema to the SQL statements that lead to the next; setting ``meta`` is done here."""
 
+PAGE = 4096
+"""Bytes. A database is a whole number of pages; SQLite reads what is missing of the last one as zeros."""
+
 PATIENCE = 10.0
 """Seconds to wait for another process, for a lock of any kind."""
 
 _ASIDE = ("", "-wal", "-shm", "-journal")
-# Mapped memory is not shared between hosts there, and locks are slow; fuse is rarely a local disk.
-_NETWORK = {
-    "9p", "afs", "afpfs", "beegfs", "ceph", "cifs", "davfs", "fuse", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs",
-    "nfs", "nfs4", "ocfs2", "orangefs", "prl_fs", "pvfs2", "smb3", "smbfs", "vboxsf", "virtiofs",
-}  # fmt: skip
-
 opening = threading.RLock()
 """Held while a file is opened: the locks below it belong to the process, not to the thread."""
 
@@ -95,36 +92,6 @@ def is_damage(error: BaseException) -> bool:
     return type(error) in (sqlite3.DatabaseError, Damaged) or any(
         text in str(error) for text in ("Could not decode", "no such table", "no such column")
     )
-
-
-def on_network(folder: str, mounts: str | None = None) -> bool:
-    """Return whether `folder` is on a network file system; where there is no list of mounts, False.
-
-    Parameters
-    ----------
-    folder : str
-    mounts : str, optional
-        Text in the format of ``/proc/mounts``, for tests.
-    """
-    if mounts is None:
-        try:
-            with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
-                mounts = file.read()
-        except OSError:
-            return False
-    path = os.path.realpath(folder)
-    best, kind = -1, ""
-    for line in mounts.splitlines():
-        words = line.split(" ")
-        if len(words) < 3:
-            continue
-        place = words[1]
-        for code in (r"\040", r"\011", r"\012", r"\134"):
-            place = place.replace(code, chr(int(code[1:], 8)))
-        inside = path == place or path.startswith(place.rstrip("/") + "/")
-        if inside and len(place) >= best:  # the later of two mounts on one place is the one that is seen
-            best, kind = len(place), words[2]
-    return kind.partition(".")[0] in _NETWORK
 
 
 class Stamp(NamedTuple):
@@ -149,6 +116,17 @@ def stamp(path: str) -> Stamp | None:
     return Stamp(found.st_ino, found.st_size, found.st_mtime_ns, (log.st_ino, log.st_size, log.st_mtime_ns))
 
 
+def check_size(path: str, size: int) -> None:
+    """Raise `Damaged` for a database whose end is torn off, unless there is a journal to mend it."""
+    if size % PAGE:
+        try:
+            if os.stat(path + "-journal").st_size:
+                return
+        except OSError:
+            pass
+        raise Damaged("its last page is torn")
+
+
 class Writer:
     """A connection that may write, and the file it belongs to."""
 
@@ -165,6 +143,17 @@ class Writer:
     def close(self) -> None:
         """Close; the last one of all processes to do so copies the WAL into the database and removes it."""
         close(self.path, self.connection)
+        if os.path.exists(self.path + "-wal"):
+            # Of two that close at the same moment, each may take the other for one that stays. One at a time, then.
+            try:
+                with opening, _creation_lock(self.path):
+                    connection = connect(self.path, "mode=rw")
+                    try:
+                        connection.execute("SELECT 1 FROM meta").fetchone()
+                    finally:
+                        close(self.path, connection)
+            except (sqlite3.Error, OSError):
+                pass  # it stays for the next one; nothing is lost
 
 
 def open_writer(path: str, network: bool) -> tuple[Writer, str | None]:
@@ -243,6 +232,7 @@ def _existing(path: str, journal: str, locked: bool = False) -> Writer | None:
     found = stamp(path)
     if found is None:
         return None
+    check_size(path, found.size)
     connection = connect(path, "mode=rw")
     try:
         schema = schema_of(connection)
@@ -314,6 +304,7 @@ def _make(path: str, journal: str) -> None:
     try:
         with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous=OFF")
+            connection.execute(f"PRAGMA page_size={PAGE}")
             connection.executescript(f"BEGIN; {TABLES} COMMIT;")
             connection.execute(f"PRAGMA journal_mode={journal}").fetchone()
             fail_point("records.made")

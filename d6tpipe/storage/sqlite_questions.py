@@ -12,7 +12,17 @@ import tempfile
 from contextlib import closing
 
 from d6tpipe.records import SCHEMA, newer_than_this
-from d6tpipe.storage.sqlite_files import Stamp, close, connect, locking, migrate, opening, schema_of, stamp
+from d6tpipe.storage.sqlite_files import (
+    Stamp,
+    check_size,
+    close,
+    connect,
+    locking,
+    migrate,
+    opening,
+    schema_of,
+    stamp,
+)
 
 __all__ = ["Question", "open_question"]
 
@@ -56,6 +66,7 @@ def open_question(path: str) -> Question | None:
         seen = stamp(path)
         if seen is None:
             return None
+        check_size(path, seen.size)
         ours = locking[path] > 0  # then nobody may open the file behind SQLite's back
         immutable = seen.wal is None and not ours and _uses_wal(path)
         options = "mode=ro&immutable=1" if immutable else "mode=ro&readonly_shm=1"

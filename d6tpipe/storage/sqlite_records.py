@@ -95,7 +95,10 @@ class SqliteRecords(SqliteStore):
                     part = {task: (STAGES[stage], digest, seal) for task, stage, digest, seal in rows}
                 except (LookupError, TypeError):  # a damaged row; the others are good
                     part = {row[0]: (STAGES[row[1]], row[2], row[3]) for row in rows if _is_sound(row)}
-                found = found | part if found else part
+                if found:
+                    found.update(part)
+                else:
+                    found = part
                 marks = connection.execute(f"SELECT task_id, run_id FROM building{where}", values)
                 for task, announced_by in marks.fetchall():
                     if announced_by != run_id:
@@ -352,6 +355,7 @@ def _families(connection: sqlite3.Connection, task_id: str) -> list[str]:
     if known:
         return known
     found = connection.execute(
-        "SELECT family FROM hot WHERE task_id = ?1 UNION SELECT family FROM building WHERE task_id = ?1", (task_id,)
+        "SELECT family FROM hot WHERE task_id = ? UNION SELECT family FROM building WHERE task_id = ?",
+        (task_id, task_id),
     )
     return [family for (family,) in found]

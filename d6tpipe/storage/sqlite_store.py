@@ -15,11 +15,11 @@ from d6tpipe import errors
 from d6tpipe.errors import StorageError
 from d6tpipe.failpoints import fail_point
 from d6tpipe.records import NewerRecordError
+from d6tpipe.storage.mounts import on_network
 from d6tpipe.storage.sqlite_files import (
     Damaged,
     Writer,
     is_damage,
-    on_network,
     open_writer,
     opening,
     set_aside_if_damaged,

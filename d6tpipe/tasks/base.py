@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,8 +55,10 @@ class Task(luigi.Task, metaclass=TaskMeta):
         except TypeError as error:
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                 raise
-            plan.reject(args, kwargs)
-            raise
+            whole = plan.reject(args, kwargs, functools.partial(plan.fill, self))
+            if whole is NotImplemented:
+                raise
+            self.__dict__["_intern"] = whole
 
     __init__._d6tpipe_fills = True  # type: ignore[attr-defined]
 

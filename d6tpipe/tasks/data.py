@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import pickle
 from collections.abc import Mapping
@@ -189,6 +190,14 @@ class TaskData(Task):
 
     def _after_run(self, frame: Any, value: Any) -> None:
         if value is not None and not frame.saved:
+            if inspect.iscoroutine(value) or inspect.isasyncgen(value):
+                if inspect.iscoroutine(value):
+                    value.close()  # else Python warns that nobody awaited it
+                raise DeclarationError(
+                    "run() is asynchronous, so calling it has run nothing",
+                    task=self,
+                    hint="Write def run(self), and asyncio.run(...) for what has to be awaited in it.",
+                )
             self.save(value)
 
     # ---- loading
@@ -420,8 +429,14 @@ def _save_together(pairs: list[tuple[Any, Any]], options: dict[str, Any]) -> Non
             hint="Let output() return d6tpipe.targets, or write the file in run() and do not call save().",
         )
     if getattr(type(target), "save", None) is not FormatTarget.save:
-        _save_together(rest, options)
+        if type(target) is DataTarget:
+            raise DeclarationError(
+                "save() cannot know how: the class has no format for this output",
+                facts={"path": target},
+                hint="Derive it from TaskPickle, TaskPqPandas ..., or name a format: persist = {'model': 'pickle'}.",
+            )
         target.save(value, **options)
+        _save_together(rest, options)
         return
 
     writer = plugins.load("formats", target.format_name)
@@ -434,6 +449,13 @@ def _save_together(pairs: list[tuple[Any, Any]], options: dict[str, Any]) -> Non
 
 
 def _load(target: Any, cached: bool, task: Any) -> Any:
+    if type(target) is DataTarget:
+        raise DeclarationError(
+            "The output cannot be loaded: the class has no format for it",
+            task=task,
+            facts={"path": target},
+            hint="Read the file yourself, it is at task.output().path.",
+        )
     try:
         return target.load() if isinstance(target, CacheTarget) or not cached else target.load(cached=True)
     except StorageError as error:  # a target knows its file, not the task to reset

@@ -33,7 +33,7 @@ class TaskMeta(Register):
         if "persists" in namespace and "persist" not in namespace:  # d6tflow's alias
             namespace["persist"] = namespace["persists"]
         for method, wrap in _WRAPPERS.items():
-            if isinstance(namespace.get(method), FunctionType):
+            if _is_method(namespace.get(method)):
                 namespace[method] = wrap(namespace[method])
         parameters: dict[int, str] = {}
         for attribute, value in namespace.items():
@@ -46,7 +46,7 @@ class TaskMeta(Register):
             _check_name(cls, attribute, value)
         for method, wrap in _WRAPPERS.items():  # of a mixin that is no task of ours
             found = getattr(cls, method, None)
-            if isinstance(found, FunctionType) and found is not getattr(luigi.Task, method):
+            if _is_method(found) and found is not getattr(luigi.Task, method):
                 wrapped = wrap(found)
                 if wrapped is not found:
                     type.__setattr__(cls, method, wrapped)
@@ -61,7 +61,7 @@ class TaskMeta(Register):
             # Only the signature itself fails at this depth; an error from inside a constructor has more frames.
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                 raise
-            repaired = plan.reject(args, kwargs)
+            repaired = plan.reject(args, kwargs, cls)
             if repaired is NotImplemented:
                 raise
             return repaired
@@ -72,7 +72,7 @@ class TaskMeta(Register):
             _check_name(cls, name, value)
             value = _own(value, name)
             value.__set_name__(cls, name)
-        elif name in _WRAPPERS and isinstance(value, FunctionType):
+        elif name in _WRAPPERS and _is_method(value):
             value = _WRAPPERS[name](value)
         elif name == "persists":
             super().__setattr__("persist", value)
@@ -97,9 +97,23 @@ def _check_name(cls: type, name: str, value: Any) -> None:
             facts={"reserved": f"self.{name} is the run-time context of a task"},
             hint=f"Rename the parameter, for example '{name}_name'.",
         )
+    if isinstance(value, type) and issubclass(value, luigi.Parameter):  # it would be a plain attribute, unnoticed
+        raise DeclarationError(
+            f"'{name}' is a parameter class, not a parameter",
+            task=cls,
+            facts={"declared": f"{name} = {value.__name__}"},
+            hint=f"Add the parentheses: {name} = {value.__name__}().",
+        )
 
 
 # ---- wrapped methods
+
+
+def _is_method(value: Any) -> bool:
+    """Return whether a class attribute is a method: a function, or what a decorator or compiler made of one."""
+    if isinstance(value, FunctionType):
+        return True
+    return callable(value) and hasattr(type(value), "__get__") and not isinstance(value, (staticmethod, classmethod))
 
 
 def _wrap_requires(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -109,20 +123,33 @@ def _wrap_requires(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     @functools.wraps(method)
     def requires(self: Any) -> Any:
-        frame = FRAME.get()
-        if frame is not None and frame.task is self and frame.requires is not None:
-            return frame.requires
-        binding = self._binding
-        if BINDING.get() is binding:
-            return method(self)
-        token = BINDING.set(binding)
-        try:
-            return method(self)
-        finally:
-            BINDING.reset(token)
+        return _required(method, self)
 
     requires._d6tpipe_wraps = method  # type: ignore[attr-defined]
     return requires
+
+
+# The wrappers are shipped with the class by cloudpickle, the context variables cannot be: all that speaks of those
+# stands in functions of this module, which go by reference.
+
+
+def _required(method: Callable[[Any], Any], task: Any) -> Any:
+    frame = FRAME.get()
+    if frame is not None and frame.task is task and frame.requires is not None:
+        return frame.requires
+    binding = task._binding
+    if BINDING.get() is binding:
+        return _listed(method(task))
+    token = BINDING.set(binding)
+    try:
+        return _listed(method(task))
+    finally:
+        BINDING.reset(token)
+
+
+def _listed(wanted: Any) -> Any:
+    """Return a list for a generator, so that the tasks are made here and now, bound like the one that asks."""
+    return list(wanted) if hasattr(wanted.__class__, "__next__") else wanted
 
 
 def _wrap_run(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -132,26 +159,30 @@ def _wrap_run(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        frame = FRAME.get()
-        if frame is None or frame.task is not self:
-            frame = Frame(self)
-        elif frame.entered:  # super().run()
-            return method(self, *args, **kwargs)
-        frame.entered = True
-        tokens = FRAME.set(frame), BINDING.set(self._binding)
-        try:
-            self._before_run(frame)
-            value = method(self, *args, **kwargs)
-            if value.__class__ is not GeneratorType:
-                self._after_run(frame, value)
-                return value
-        finally:
-            BINDING.reset(tokens[1])
-            FRAME.reset(tokens[0])
-        return _drive(self, value, frame)
+        return _run(method, self, args, kwargs)
 
     run._d6tpipe_wraps = method  # type: ignore[attr-defined]
     return run
+
+
+def _run(method: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    frame = FRAME.get()
+    if frame is None or frame.task is not task:
+        frame = Frame(task)
+    elif frame.entered:  # super().run()
+        return method(task, *args, **kwargs)
+    frame.entered = True
+    tokens = FRAME.set(frame), BINDING.set(task._binding)
+    try:
+        task._before_run(frame)
+        value = method(task, *args, **kwargs)
+        if value.__class__ is not GeneratorType:
+            task._after_run(frame, value)
+            return value
+    finally:
+        BINDING.reset(tokens[1])
+        FRAME.reset(tokens[0])
+    return _drive(task, value, frame)
 
 
 def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame) -> Generator[Any, Any, Any]:
@@ -162,7 +193,7 @@ def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame) -> Generator
         while True:
             tokens = FRAME.set(frame), BINDING.set(task._binding)
             try:
-                wanted = step(argument)
+                wanted = _listed(step(argument))
             except StopIteration as stop:
                 task._after_run(frame, stop.value)
                 return stop.value

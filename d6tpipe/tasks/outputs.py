@@ -33,13 +33,15 @@ class Layout:
         One per key.
     in_memory : bool
         All outputs are kept in memory, none on disk.
+    mixed : bool
+        Some outputs are kept in memory, others on disk.
     tails : tuple of str
         What follows the task id in the file name of each output.
     named : bool
         File names begin with the task id (``save_attrib``).
     """
 
-    __slots__ = ("folders", "generation", "in_memory", "keys", "kinds", "longest", "named", "single", "tails")
+    __slots__ = ("folders", "generation", "in_memory", "keys", "kinds", "longest", "mixed", "named", "single", "tails")
 
     def __init__(self, cls: type, persist: Any, target_class: Any, extension: str, named: bool) -> None:
         self.keys, formats = _read_persist(cls, persist)
@@ -52,9 +54,9 @@ class Layout:
         self.tails = tuple([f"-{key}.{kind[1]}" for key, kind in zip(self.keys, kinds, strict=True)])
         self.longest = max([len(tail.encode()) for tail in self.tails], default=0)
         self.named = named
-        self.in_memory = bool(kinds) and all(
-            isinstance(kind, type) and issubclass(kind, CacheTarget) for kind, _ in kinds
-        )
+        memory = [isinstance(kind, type) and issubclass(kind, CacheTarget) for kind, _ in kinds]
+        self.in_memory = bool(kinds) and all(memory)
+        self.mixed = any(memory) and not self.in_memory
         self.folders: dict[str | None, str] = {}
         self.generation = -1
 

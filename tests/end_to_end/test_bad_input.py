@@ -241,6 +241,7 @@ def test_a_body_that_saves_nothing_warns_if_nothing_needs_its_output():
     with pytest.warns(UserWarning, match="saved nothing") as warned:
         result = run(Silent())
     says(warned[0].message, "Silent()", Silent().outputPath(), "self.save")
+    assert __file__ == warned[0].filename  # the line of the user, not one of ours
     assert result.ok and {Silent(): "no_output"} == result.states
     assert "will run again" in result.summary_text
 
@@ -827,3 +828,126 @@ def test_every_error_of_ours_can_be_caught_as_one():
     for found in vars(errors).values():
         if isinstance(found, type) and issubclass(found, BaseException):
             assert issubclass(found, errors.PipeError)
+
+
+# ---- errors in odd places
+
+
+class OddOutput(d6tpipe.tasks.TaskPickle):
+    def output(self):
+        raise KeyError("unthought of")
+
+    def run(self):
+        self.save(1)
+
+
+class OddFolder(d6tpipe.tasks.TaskPickle):
+    @property
+    def target_dir(self):
+        raise ValueError("unthought of")
+
+    def run(self):
+        self.save(1)
+
+
+@pytest.mark.parametrize("cls", [OddOutput, OddFolder])
+def test_outputs_that_cannot_be_told_name_the_task(cls):
+    with pytest.raises(GraphError, match=rf"{cls.__name__}\(\)(.|\n)*unthought of"):
+        run([Source(), cls()])
+    assert not files()
+
+
+def test_an_external_task_without_proper_targets_fails_alone():
+    class Elsewhere(luigi.ExternalTask):
+        def output(self):
+            return "just a name"
+
+        def complete(self):
+            return False
+
+    result = run([Elsewhere(), Source()], abort=False)
+    assert ["failed", "built"] == [result.states[task] for task in (Elsewhere(), Source())]
+    assert "cannot be told" in str(result.failures[0].error)
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+class FailsUnspeakably(d6tpipe.tasks.TaskCache):
+    def run(self):
+        raise Unspeakable
+
+
+class Unshowable(d6tpipe.tasks.TaskCache):
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+    def run(self):
+        raise ValueError("the reason")
+
+
+@pytest.mark.parametrize(("cls", "told"), [(FailsUnspeakably, "Unspeakable"), (Unshowable, "the reason")])
+def test_a_failure_that_cannot_be_shown_is_reported_all_the_same(cls, told, caplog, capsys):
+    with pytest.raises(BuildError, match=told):
+        run(cls())
+    result = d6tpipe.run(cls(), abort=False, execution_summary=True)
+    assert told in capsys.readouterr().out and told in result.table()["error"][0]
+
+
+@pytest.mark.parametrize("base", [d6tpipe.tasks.TaskCache, d6tpipe.tasks.TaskPickle])
+def test_an_asynchronous_body_is_refused_and_nothing_is_saved(base):
+    class Async(base):
+        async def run(self):
+            self.save(1)
+
+    with pytest.raises(BuildError, match="asynchronous"):
+        run(Async())
+    assert not Async().complete()
+
+
+class RunsItself(d6tpipe.tasks.TaskPickle):
+    def run(self):
+        self.save(self.outputLoad(run=True))
+
+
+class RunsWhatNeedsIt(d6tpipe.tasks.TaskPickle):
+    def run(self):
+        run(NeedsOneThatRunsIt())
+        self.save(1)
+
+
+@d6tpipe.requires(RunsWhatNeedsIt)
+class NeedsOneThatRunsIt(d6tpipe.tasks.TaskPickle):
+    def run(self):
+        self.save(1)
+
+
+@pytest.mark.parametrize("cls", [RunsItself, RunsWhatNeedsIt])
+def test_a_body_that_runs_its_own_task_is_an_error_not_a_recursion(cls):
+    with pytest.raises(BuildError, match="A body runs its own task"):
+        run(cls())
+    assert not files()
+
+
+def test_a_priority_that_is_no_number_names_the_task():
+    class Urgent(d6tpipe.tasks.TaskPickle):
+        priority = "high"
+
+        def run(self):
+            self.save(1)
+
+    with pytest.raises(GraphError, match=r"Urgent\(\)"):
+        run(Urgent())
+
+
+def test_forcing_what_the_flow_does_not_hold_is_not_silent():
+    class Asks(d6tpipe.tasks.TaskPickle):
+        def run(self):
+            yield Source()
+            self.save(1)
+
+    run(Asks())
+    with pytest.warns(UserWarning, match=r"forced=Source\(.*no task of the flow"):
+        assert 0 == run(Asks(), forced=Source()).counts["built"]

@@ -220,6 +220,7 @@ def test_given_parameters_bring_in_what_needs_them(here, project):
         (["--forse"], "Did you mean --force?"),
         (["--by"], "--by needs a value"),
         (["--by", "four"], "--by of Scale cannot be read from 'four'"),
+        (["--by", "four"], "expected a whole number, got 'four'"),
         (["--by", "1", "--by", "2"], "--by is given twice: 1 and 2"),
         (["stray"], "'stray' is not expected here"),
         (["-z"], "'-z' is not expected here"),
@@ -232,7 +233,7 @@ def test_wrong_parameters_are_exit_2_and_run_nothing(here, project, words, messa
     done = here("run", "flow.py:Scale", *words)
     assert done.returncode == 2
     assert message in done.stderr
-    assert "Traceback" not in done.stderr.partition("ValueError")[0].partition("Traceback")[0]
+    assert "Traceback" not in done.stderr
     assert outputs(project) == []
 
 

@@ -7,6 +7,7 @@ import pytest
 from d6tpipe.engine.graph import Graph
 from d6tpipe.errors import CycleError
 from d6tpipe.interfaces import State
+from d6tpipe.testing import Recorder
 
 TWO_BRANCHES = {
     "top": ["left2", "right2"],
@@ -133,3 +134,30 @@ def test_a_graph_can_be_asked_again_after_an_error(world):
     view.graph["bad"] = ()
     graph.add(["a", "ok"])
     assert ["bad", "a", "x", "ok"] == [node.task for node in graph.order]
+
+
+def test_an_interrupt_is_not_hidden_by_a_callback_that_raises(world):
+    class Fussy(Recorder):
+        def __call__(self, event):
+            super().__call__(event)
+            if event.kind == "skipped":
+                raise ValueError("callback")
+
+    found = world({"b": ["a"]}, bodies={"a": KeyboardInterrupt()})
+    found.told = Fussy()
+    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="ValueError: callback"):
+        found.build("b")
+    assert {"cancelled"} == set(found.states.values())
+
+
+def test_a_callback_that_raised_is_not_called_again(world):
+    class Fussy(Recorder):
+        def __call__(self, event):
+            super().__call__(event)
+            raise ValueError(str(event.task))
+
+    found = world({"b": ["a"]})
+    found.told = Fussy()
+    with pytest.raises(ValueError, match=r"^a$"):
+        found.build("b")
+    assert 1 == len(found.told.events) and {"cancelled"} == set(found.states.values())

@@ -130,11 +130,14 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         title="Inputs by a name that does not exist",
-        d6tflow="``inputLoad`` returns nothing, or raises ``KeyError``",
+        d6tflow="``inputLoad`` ignores it, returns nothing, or raises ``KeyError``",
         d6tpipe="raises ``OutputKeyError`` with the nearest name",
         why="a misspelt name went on with no data",
         fields={
             "inputs/with_keys_that_do_not_exist.{'keys': ['zz']}": Raises("OutputKeyError"),
+            "inputs/from_one_task.{'keys': 'x'}": Raises("OutputKeyError"),
+            "inputs/from_one_task.{'keys': ['y', 'x']}": Raises("OutputKeyError"),
+            "inputs/from_one_task.{'keys': ['x'], 'as_dict': True}": Raises("OutputKeyError"),
         },
     ),
     Difference(

@@ -143,12 +143,17 @@ def test_page_does_what_it_says(page, shell):
 
 
 @pytest.mark.slow
-def test_readme_example_compares_two_models_once(capsys):
+def test_readme_example_compares_four_results_once(capsys):
     module = run_page(README)
     scores = {name: meta["score"] for name, meta in module.flow.outputLoadMeta().items()}
-    assert scores == {"linear": pytest.approx(0.5177, abs=1e-3), "tree": pytest.approx(0.5013, abs=1e-3)}
-    assert str(scores["tree"])[:5] in capsys.readouterr().out
-    assert type(module.model).__name__ == "DecisionTreeRegressor"
+    assert scores == {
+        "model_Ridge_scaled_False": pytest.approx(0.5176, abs=2e-3),
+        "model_Ridge_scaled_True": pytest.approx(0.4513, abs=2e-3),
+        "model_Lasso_scaled_False": pytest.approx(0.5107, abs=2e-3),
+        "model_Lasso_scaled_True": pytest.approx(0.3574, abs=2e-3),
+    }
+    assert str(scores["model_Lasso_scaled_True"])[:5] in capsys.readouterr().out
+    assert type(module.model).__name__ == "Lasso"
     again = module.flow.run(execution_summary=False)
     assert {state.value for result in again.values() for state in result.states.values()} == {"fresh"}
 

@@ -21,7 +21,7 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_example_runs_four_tasks_and_then_none(capsys, monkeypatch):
+def test_the_example_runs_six_tasks_and_then_none(capsys, monkeypatch):
     (source,) = blocks("python")
     module = ModuleType("readme_example")
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -30,14 +30,24 @@ def test_the_example_runs_four_tasks_and_then_none(capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert "PENDING" in shown
     scores = module.flow.outputLoadMeta()
-    assert {name: round(meta["score"], 1) for name, meta in scores.items()} == {"linear": 0.5, "tree": 0.5}
-    assert module.model.get_depth() == 3
+    assert {name: round(meta["score"], 1) for name, meta in scores.items()} == {
+        "model_Ridge_scaled_False": 0.5,
+        "model_Ridge_scaled_True": 0.5,
+        "model_Lasso_scaled_False": 0.5,
+        "model_Lasso_scaled_True": 0.4,
+    }
+    assert type(module.model).__name__ == "Lasso"
     written = [path.parent.name for path in Path("data").rglob("*") if path.suffix in (".pkl", ".parquet")]
-    assert sorted(written) == ["GetData", "Preprocess", "Train", "Train"]
+    assert sorted(written) == ["GetData"] * 2 + ["Train"] * 4
 
     module.flow.run()
     module.flow.preview()
     assert "PENDING" not in capsys.readouterr().out
+
+
+def test_the_example_has_twenty_lines():
+    (source,) = blocks("python")
+    assert len([line for line in source.splitlines() if line.strip()]) <= 20
 
 
 @pytest.mark.parametrize("name", ["demo", "test"])

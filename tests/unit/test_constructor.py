@@ -783,3 +783,14 @@ def test_a_clone_without_a_needed_value_says_which():
 
     with pytest.raises(ParameterError, match="needed"):
         Plain().clone(Other)
+
+
+def test_an_own_init_drops_unknown_names_while_porting():
+    class Own(d6tpipe.tasks.TaskCache):
+        x = d6tpipe.IntParameter(default=1)
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    d6tpipe.settings.unknown_parameters = "ignore"
+    assert Own(x=2, y=3) is Own(x=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import luigi
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 import d6tpipe
+from d6tpipe.engine.graph import Graph
 from d6tpipe.errors import (
     BuildError,
     DeclarationError,
@@ -487,6 +489,73 @@ def test_metadata_that_was_never_saved():
     assert One().outputLoadAllMeta() == {}
 
 
+def test_input_keys_that_choose_nothing_are_refused():
+    @d6tpipe.requires(One)
+    class Single(d6tpipe.tasks.TaskPickle):
+        pass
+
+    @d6tpipe.requires(One, Two)
+    class Several(d6tpipe.tasks.TaskPickle):
+        pass
+
+    run(One(), Two())
+    assert Single().inputLoad(keys="data") == {"x": 1}
+    with pytest.raises(OutputKeyError, match="no output 'date'"):
+        Single().inputLoad(keys="date")
+    with pytest.raises(OutputKeyError, match="task=0"):
+        Several().inputLoad(keys="a")
+    assert Several().inputLoad(task=1, keys="a") == Two().outputLoad(keys="a")
+
+
+def test_a_failing_target_of_ones_own_takes_the_other_outputs_with_it():
+    class Fussy(d6tpipe.targets.DataTarget):
+        def save(self, df):
+            raise ValueError("not today")
+
+    class Together(d6tpipe.tasks.TaskData):
+        persist = {"kept": "cache", "own": Fussy, "table": "pickle"}
+
+    with pytest.raises(ValueError, match="not today"):
+        Together().save({"kept": 1, "own": 2, "table": 3})
+    assert data_files() == [] and not d6tpipe.cache.data
+
+
+def test_metadata_that_cannot_be_pickled_say_so_and_leave_nothing():
+    with pytest.raises(DeclarationError, match="cannot be pickled"):
+        One().saveMeta({"model": lambda x: x})
+    assert data_files() == []
+
+
+def test_a_parameter_class_without_parentheses_is_refused():
+    with pytest.raises(DeclarationError, match=r"x = IntParameter\(\)"):
+        type("Bare", (d6tpipe.tasks.TaskPickle,), {"x": d6tpipe.IntParameter})
+
+
+def test_a_class_without_a_format_is_told_to_name_one():
+    class Formless(d6tpipe.tasks.TaskData):
+        pass
+
+    with pytest.raises(DeclarationError, match="TaskPickle"):
+        Formless().save(1)
+    Formless().output().path.parent.mkdir(parents=True)
+    Formless().output().path.write_text("by hand")
+    with pytest.raises(DeclarationError, match=r"Formless\(\)(.|\n)*output\(\)\.path"):
+        Formless().outputLoad()
+
+
+def test_a_class_without_run_is_told_to_have_one():
+    class Idle(d6tpipe.tasks.TaskPickle):
+        pass
+
+    @d6tpipe.requires(Idle)
+    class User(d6tpipe.tasks.TaskPickle):
+        def run(self):
+            self.save(1)
+
+    with pytest.raises(BuildError, match=r"Idle has no run\(\)"):
+        run(User())
+
+
 # ----------------------------------------------------------------------------------------------- aggregators
 
 
@@ -503,6 +572,49 @@ def test_an_aggregator_flattens_what_it_yields():
     assert All().complete() and len(All().output()) == 5
     All().reset(confirm=False)
     assert not All().complete() and not One(x=3).complete()
+
+
+class Raw(luigi.Task):
+    def output(self):
+        return luigi.LocalTarget("raw.txt")
+
+    def run(self):
+        with self.output().open("w") as stream:
+            stream.write("raw")
+
+
+class Delivered(d6tpipe.tasks.TaskJson):
+    external = True
+
+
+class Assorted(d6tpipe.tasks.TaskAggregator):
+    def run(self):
+        yield [One(x=1), Raw(), Delivered(), One(x=2)]
+
+
+def test_resetting_an_aggregator_leaves_alone_what_is_not_ours():
+    Delivered().output().save("from elsewhere")
+    run(Assorted())
+    Assorted().reset(confirm=False)
+    assert [False, True, True, False] == [task.complete() for task in (One(x=1), Raw(), Delivered(), One(x=2))]
+
+
+def test_loading_an_aggregator_of_plain_luigi_tasks_says_which_one_cannot():
+    Delivered().output().save("from elsewhere")
+    run(Assorted())
+    with pytest.raises(DeclarationError, match=r"Raw\(\)"):
+        Assorted().outputLoad()
+
+
+def test_an_aggregator_can_be_built_by_loading_it():
+    class All(d6tpipe.tasks.TaskAggregator):
+        def run(self):
+            yield [One(x=1), One(x=2)]
+
+    d6tpipe.settings.execution_summary = False
+    with pytest.raises(NotBuiltError):
+        All().outputLoad()
+    assert All().outputLoad(run=True) == [{"x": 1}, {"x": 2}]
 
 
 def test_an_empty_aggregator_is_complete():
@@ -611,3 +723,118 @@ def test_repr_shows_values_as_code():
     assert repr(One(x=3)) == "One(x=3)"
     cls = type("Text", (d6tpipe.tasks.TaskCache,), {"s": d6tpipe.Parameter()})
     assert repr(cls(s="a'b")) == 'Text(s="a\'b")'
+
+
+# ------------------------------------------------------------------------------------ what a run finds of a task
+
+
+def test_outputs_in_memory_and_on_disk_are_both_found_by_the_next_run():
+    run(Mixed())
+    assert {"fresh"} == {str(state) for state in run(Mixed()).states.values()}
+    d6tpipe.cache.data.clear()
+    assert {"built"} == {str(state) for state in run(Mixed()).states.values()}
+
+
+def test_a_complete_that_asks_another_task_hears_of_what_that_one_requires():
+    @d6tpipe.requires(One)
+    class Upper(d6tpipe.tasks.TaskPickle):
+        def run(self):
+            self.save(1)
+
+    class Asks(luigi.Task):
+        def complete(self):
+            return Upper().complete()
+
+    class Root(d6tpipe.tasks.TaskPickle):
+        def requires(self):
+            return [Asks(), Upper()]  # both are known when the first is asked, the second is not looked into yet
+
+        def run(self):
+            self.save(1)
+
+    run(Upper())
+    One().reset(confirm=False)
+    assert not Asks().complete()
+    states = run(Root(), dry_run=True).states
+    assert "pending" == states[Asks()]
+
+
+def test_status_calls_work_while_another_thread_ends_the_same_body():
+    entered, ended = threading.Event(), threading.Event()
+
+    class Told(d6tpipe.tasks.TaskCache):
+        def run(self):
+            if threading.current_thread() is slow:
+                entered.set()
+                ended.wait(60)
+            self.set_status_message("half-way")
+            self.save(1)
+
+    task, results = Told(), []
+    slow = threading.Thread(target=lambda: results.append(run(task, forced_all=True, abort=False)))
+    slow.start()
+    entered.wait(60)
+    results.append(run(task, forced_all=True, abort=False))
+    ended.set()
+    slow.join()
+    assert [True, True] == [result.ok for result in results]
+    assert task.set_status_message is None
+
+
+def test_a_class_of_a_script_is_shipped_with_its_code(run_python, tmp_path):
+    script = """if True:
+        import cloudpickle, d6tpipe
+
+        class Source(d6tpipe.tasks.TaskPickle):
+            n = d6tpipe.IntParameter()
+            def run(self):
+                return self.n
+
+        @d6tpipe.requires(Source)
+        class Double(d6tpipe.tasks.TaskPickle):
+            def run(self):
+                self.save(2 * self.inputLoad())
+
+        task = d6tpipe.Workflow(Double, {"n": 4}, path="here").get_task()
+        open("task.pkl", "wb").write(cloudpickle.dumps(task))
+    """
+    there = """if True:
+        import pickle, d6tpipe
+
+        task = pickle.load(open("task.pkl", "rb"))
+        d6tpipe.run(task, execution_summary=False)
+        print(task, task.outputLoad(), task.outputPath().parts[0])
+    """
+    run_python("-c", script, cwd=tmp_path)
+    assert "Double(n=4) 8 here" == run_python("-c", there, cwd=tmp_path).stdout.strip()
+
+
+def test_forcing_several_tasks_costs_one_walk(monkeypatch):
+    walks = []
+    between = Graph.between
+    monkeypatch.setattr(Graph, "between", lambda *arguments: walks.append(1) or between(*arguments))
+    tasks = [One(x=x) for x in range(5)]
+    assert 5 == run(*tasks, forced_all=True).counts["built"] and [1] == walks
+
+
+def test_forcing_a_ladder_of_aggregators_looks_at_each_once():
+    class Rung(d6tpipe.tasks.TaskAggregator):
+        level = d6tpipe.IntParameter()
+        side = d6tpipe.IntParameter(default=0)
+
+        def run(self):
+            yield [Rung(level=self.level - 1, side=side) for side in (0, 1)] if self.level else One(x=self.side)
+
+    assert run(Rung(level=60), forced_all=True).ok  # 2 ** 60 paths
+
+
+def test_a_representation_of_ones_own_is_shown_whole(capsys):
+    class Own(d6tpipe.tasks.TaskCache):
+        def __repr__(self):
+            return "my very own task"
+
+        def run(self):
+            self.save(1)
+
+    d6tpipe.run(Own(), execution_summary=True)
+    assert "my very own task" in capsys.readouterr().out
