@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Container
 
 from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.engine.plan import UNSETTLED, Plan
-from d6tpipe.errors import GraphError, MissingOutputError
+from d6tpipe.errors import GraphError, MissingOutputError, warn
 from d6tpipe.interfaces import Event, EventKind, Executor, Failure, Outcome, Reporter, State, Suspension, TaskView
 
 __all__ = ["build"]
@@ -120,7 +119,7 @@ class _Loop:
             suspension.close()
         except Exception as error:  # noqa: BLE001  (reported: it must not take the others with it)
             text = f"{node.task!r} was given up and raised {type(error).__name__} while cleaning up: {error}"
-            warnings.warn(text, stacklevel=2)
+            warn(text)
 
     def tell_skipped(self) -> None:
         plan = self.plan
@@ -260,7 +259,7 @@ def build(
             loop.stop()
         except Exception as error:  # noqa: BLE001  (reported: the interrupt says why the run ends)
             text = f"The run was interrupted, and telling so raised {type(error).__name__}: {error}"
-            warnings.warn(text, stacklevel=2)
+            warn(text)
         raise
 
 

@@ -18,9 +18,9 @@ Not seen, so declare it with ``depends_on`` or raise ``version``: attributes got
 name)``), functions found at run time in the registry of a library, the code of libraries and C extensions, data files
 and environment variables, what is patched into objects that the code does not name, the state of instances of
 ordinary classes (their class is seen, and the fields of dataclasses), DataFrames and other library objects held in
-globals (numpy arrays are seen), what a local variable holds (``tools = mod; tools.f()``), more than `LIMIT` items of
-one value, and asserts that pytest rewrote. Plain data counts with the value that it has when it is looked at: a dict
-in which code keeps results looks like a change.
+globals (numpy arrays up to 1 MB are seen), what a local variable holds (``tools = mod; tools.f()``), more than `LIMIT`
+items of one value, and asserts that pytest rewrote. Plain data counts with the value that it has when it is looked at:
+a dict in which code keeps results looks like a change.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from types import FunctionType
 from typing import Any
 
 from d6tpipe.fingerprint.bytecode import MEMO_SIZE, digest
-from d6tpipe.fingerprint.closure import LIMIT, Node, Walk, is_project
+from d6tpipe.fingerprint.closure import Node, Walk, is_project
 from d6tpipe.fingerprint.source import source_of
+from d6tpipe.fingerprint.values import LIMIT
 
 __all__ = ["LIMIT", "PYTHON", "Fingerprint", "changed_members", "fingerprint", "is_project"]
 

@@ -12,33 +12,35 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from enum import Enum, EnumMeta
-from hashlib import blake2b
-from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 from d6tpipe.errors import is_ours
 from d6tpipe.fingerprint.bytecode import MEMO_SIZE, Code, code_of
+from d6tpipe.fingerprint.values import (
+    BY_REPR,
+    CONTAINERS,
+    LIMIT,
+    MAPPINGS,
+    MISSING,
+    SCALAR_TYPES,
+    SCALARS,
+    array_content,
+    cell_contents,
+    dotted,
+    field_content,
+    inside,
+    is_data,
+    mapping_content,
+)
 
-__all__ = ["LIMIT", "Node", "Walk", "is_project"]
+__all__ = ["Node", "Walk", "is_project"]
 
-LIMIT = 10_000
-"""How many items of one plain-data value are looked at."""
-
-_MISSING: Any = object()
 _STANDARD = os.path.dirname(os.__file__) + os.sep
 # The standard library's folder is also known by its shape: a wrapper that was pickled by value names the file of the
 # machine that it comes from.
 _LIBRARY = re.compile(r"[\\/](site|dist)-packages[\\/]|[\\/]lib(64)?[\\/]python3\.\d+[\\/]|^<frozen ")
 
-_SCALAR_TYPES: tuple[type, ...] = (int, float, str, bytes, bool, complex, type(None), type(Ellipsis))
-_SCALARS = frozenset(_SCALAR_TYPES)
-_MAPPINGS = (dict, MappingProxyType)
-_CONTAINERS = (list, tuple, set, frozenset, *_MAPPINGS)
-_BY_REPR = {
-    "builtins.range", "builtins.slice", "datetime.date", "datetime.datetime", "datetime.time", "datetime.timedelta",
-    "datetime.timezone", "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "zoneinfo.ZoneInfo",
-}  # fmt: skip
-_BY_CONTENT = {"re.Pattern", "numpy.ndarray"}
 _SLOTS = frozenset(["member_descriptor", "getset_descriptor", "wrapper_descriptor"])
 _NOT_CODE = {
     "__abstractmethods__", "__annotate__", "__annotate_func__", "__annotations__", "__annotations_cache__",
@@ -145,7 +147,7 @@ class Walk:
     def is_current(self) -> bool:
         """Return whether everything that was looked at is still the same, object by object."""
         for space, name, value in self._lookups:
-            if space.get(name, _MISSING) is not value:
+            if space.get(name, MISSING) is not value:
                 return False
         for function, code, defaults, kwdefaults in self._functions:
             if (
@@ -202,7 +204,7 @@ class Walk:
             self._put(parts, defaults)
             self._put(parts, kwdefaults)
         if function.__closure__:
-            for name, content in zip(code.co_freevars, self._pin(_cell_contents, function), strict=True):
+            for name, content in zip(code.co_freevars, self._pin(cell_contents, function), strict=True):
                 if name != "__class__":
                     self._put(parts, content)
         if "__wrapped__" in function.__dict__:
@@ -214,9 +216,9 @@ class Walk:
             self._imports(node.refs, space, known)
 
     def _global(self, node: Node, space: dict[str, Any], name: str, chains: Iterable[tuple[str, ...]]) -> None:
-        value = space.get(name, _MISSING)
+        value = space.get(name, MISSING)
         self._lookups.append((space, name, value))
-        if value is _MISSING:
+        if value is MISSING:
             builtins = space.get("__builtins__", {})
             builtins = builtins if type(builtins) is dict else vars(builtins)
             node.refs.append(f"@builtins:{name}" if name in builtins else f"unbound:{name}")
@@ -234,9 +236,9 @@ class Walk:
             if not _counts(self._project, self._extra, module.__name__, getattr(module, "__file__", None)):
                 break
             space = vars(module)
-            value = space.get(name, _MISSING)
+            value = space.get(name, MISSING)
             self._lookups.append((space, name, value))
-            if value is _MISSING:
+            if value is MISSING:
                 parts.append(f"unbound:{name}")
                 return
             if type(value) is not ModuleType:
@@ -297,7 +299,7 @@ class Walk:
             kind = type(value)
             if name in _NOT_CODE or kind.__name__ in _SLOTS or (skip is not None and skip(name, value)):
                 continue
-            if has_fields and name in _MADE_FROM_FIELDS and not _is_written(value, self._is_own):
+            if has_fields and name in _MADE_FROM_FIELDS and not _is_written(value, self._is_own, "<string>"):
                 continue
             if is_enum and not _is_written(value, self._is_own):
                 continue
@@ -316,14 +318,14 @@ class Walk:
     def _named(self, parts: list[Any], value: Any, label: str, module: str, key: Any) -> None:
         """Put a value that has a name: plain data is a member under that name, anything else has its own."""
         kind: Any = type(value)
-        if _is_data(kind):
+        if is_data(kind):
             parts.append(self._node(key, label, module, value))
         else:
             self._put(parts, value, label)
 
     def _put(self, parts: list[Any], value: Any, label: str = "", depth: int = 0) -> None:
         kind = type(value)  # isinstance() would ask proxies and mocks, which may do anything
-        if kind in _SCALARS:
+        if kind in SCALARS:
             parts.append(ascii(value))
         elif kind is FunctionType:
             self._callable(parts, value, label)
@@ -333,7 +335,7 @@ class Walk:
             elif self._is_own(value):
                 parts.append(self._node(id(value), value.__qualname__, str(value.__module__), value))
             else:
-                parts.append(_dotted(value))
+                parts.append(dotted(value))
         elif kind is ModuleType:
             parts.append(f"module:{value.__name__}")
         elif depth > 50 or self._room <= 0:  # ends what contains itself, too
@@ -341,15 +343,15 @@ class Walk:
         elif issubclass(kind, Enum):
             parts.append(f"{kind.__qualname__}.{value.name}")
             self._put(parts, value.value, "", depth + 1)
-        elif issubclass(kind, _CONTAINERS):
+        elif issubclass(kind, CONTAINERS):
             self._container(parts, kind, value, depth + 1)
         else:
-            inside = _inside(kind, value)
-            if inside is None:
+            content = inside(kind, value)
+            if content is None:
                 self._object(parts, kind, value, depth + 1)
             else:
                 parts.append(kind.__name__)
-                for part in inside:
+                for part in content:
                     self._put(parts, part, label, depth + 1)
 
     def _callable(self, parts: list[Any], function: FunctionType, label: str) -> None:
@@ -374,15 +376,15 @@ class Walk:
             self._put(parts, attributes["registry"])
 
     def _container(self, parts: list[Any], kind: type, value: Any, depth: int) -> None:
-        if value.__class__ in _CONTAINERS:
+        if value.__class__ in CONTAINERS:
             parts.append(f"{kind.__name__} {len(value)}(")
         else:
             self._put(parts, kind)
             parts.append(f"{len(value)}(")
         if len(value) <= self._room:
             self._room -= len(value)
-            if issubclass(kind, _MAPPINGS):
-                content = self._pin(_mapping_content, value)
+            if issubclass(kind, MAPPINGS):
+                content = self._pin(mapping_content, value)
             elif issubclass(kind, (tuple, frozenset)):
                 content = list(value)
             else:
@@ -399,104 +401,36 @@ class Walk:
 
     def _object(self, parts: list[Any], kind: type, value: Any, depth: int) -> None:
         name = f"{kind.__module__}.{kind.__qualname__}"
-        if name in _BY_REPR:
+        if name in BY_REPR:
             parts.append(f"{name} {value!a}")
         elif name == "re.Pattern":
             parts.append(f"{name} {value.pattern!a} {value.flags}")
         elif name == "numpy.ndarray":
-            parts.extend(self._pin(_array_content, value))
+            parts.extend(self._pin(array_content, value))
         elif name.startswith("pathlib."):
             parts.append(f"path {str(value)!a}")
-        elif issubclass(kind, _SCALAR_TYPES):  # a subclass, as numpy.float64 is
-            base: Any = next(base for base in kind.__mro__ if base in _SCALARS)
-            parts.append(f"{_dotted(kind)} {base.__repr__(value)}")
-        elif issubclass(kind, BuiltinFunctionType) or value is _MISSING:
-            parts.append("empty" if value is _MISSING else _dotted(value))
+        elif issubclass(kind, SCALAR_TYPES):  # a subclass, as numpy.float64 is
+            base: Any = next(base for base in kind.__mro__ if base in SCALARS)
+            parts.append(f"{dotted(kind)} {base.__repr__(value)}")
+        elif issubclass(kind, BuiltinFunctionType) or value is MISSING:
+            parts.append("empty" if value is MISSING else dotted(value))
         else:
             self._put(parts, kind)
             fields = getattr(kind, "__dataclass_fields__", None)
             if fields and self._is_own(kind):
-                for field, item in zip(fields, self._pin(_field_content, value), strict=True):
+                for field, item in zip(fields, self._pin(field_content, value), strict=True):
                     parts.append(f"{field}=")
                     self._put(parts, item, "", depth)
             if getattr(kind, "__dictoffset__", 0):
                 self._wrapped(parts, object.__getattribute__(value, "__dict__"))
 
 
-def _dotted(value: Any) -> str:
-    """Return package and qualified name; the module in between may change from release to release."""
-    module = str(getattr(value, "__module__", None) or "builtins")
-    return f"@{module.partition('.')[0]}:{getattr(value, '__qualname__', type(value).__qualname__)}"
-
-
-@functools.lru_cache(maxsize=MEMO_SIZE)
-def _is_data(kind: type) -> bool:
-    """Return whether instances are plain data, which has no name of its own."""
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    return (
-        issubclass(kind, (*_SCALAR_TYPES, *_CONTAINERS, Enum, functools.partial))
-        or name in _BY_REPR
-        or name in _BY_CONTENT
-        or name.startswith("pathlib.")
-        or hasattr(kind, "__dataclass_fields__")
-    )
-
-
-def _inside(kind: type, value: Any) -> tuple[Any, ...] | None:
-    """Return what a wrapper of the language or of functools consists of."""
-    if kind is staticmethod or kind is classmethod:
-        return (value.__func__,)
-    if kind is property:
-        return value.fget, value.fset, value.fdel
-    if kind is MethodType:
-        return value.__func__, value.__self__
-    if kind is functools.partial or kind is functools.partialmethod:
-        return value.func, value.args, value.keywords
-    return None
-
-
-def _is_written(value: Any, is_own: Callable[[Any], bool]) -> bool:
-    """Return whether the user wrote an attribute, not @dataclass or the machinery of enums."""
+def _is_written(value: Any, is_own: Callable[[Any], bool], made_in: str = "") -> bool:
+    """Return whether the user wrote an attribute: not the machinery of enums, nor code that was made from text."""
     if type(value) is FunctionType:
-        return is_own(value) and value.__code__.co_filename != "<string>"
+        return is_own(value) and value.__code__.co_filename != made_in
     return type(value) in (property, classmethod, staticmethod)
 
 
 def _sorting(parts: list[Any]) -> list[str]:
     return [part.label if type(part) is Node else part for part in parts]
-
-
-# ---- what of an object can change
-
-
-def _cell_contents(function: FunctionType) -> list[Any]:
-    found: list[Any] = []
-    for cell in function.__closure__ or ():
-        try:
-            found.append(cell.cell_contents)
-        except ValueError:  # not filled yet
-            found.append(_MISSING)
-    return found
-
-
-def _mapping_content(mapping: Any) -> list[Any]:
-    return [part for pair in mapping.items() for part in pair]
-
-
-def _field_content(value: Any) -> list[Any]:
-    found = []
-    for name in type(value).__dataclass_fields__:
-        try:
-            found.append(object.__getattribute__(value, name))
-        except AttributeError:
-            found.append(_MISSING)
-    return found
-
-
-def _array_content(array: Any) -> list[Any]:
-    if array.dtype.hasobject:
-        data = ascii(array.ravel()[:LIMIT].tolist()).encode()
-    else:
-        data = array.tobytes()
-    # Interned: equal texts are one object, which is how pins are compared.
-    return [sys.intern(f"array {array.dtype!s} {array.shape} {blake2b(data, digest_size=16).hexdigest()}")]

@@ -92,6 +92,14 @@ class TaskAggregator(Task):
         """Return the outputs of the tasks it stands for, in order."""
         return [task.output() for task in self._children()]
 
+    def outputPath(self) -> list[Any]:
+        """Return the paths of the outputs of the tasks it stands for, in order; nothing is built."""
+        return [_able(task, "outputPath", self).outputPath() for task in self._children()]
+
+    def outputLoadMeta(self) -> list[Any]:
+        """Return the metadata of the tasks it stands for, in order; see `TaskData.outputLoadMeta`."""
+        return [_able(task, "outputLoadMeta", self).outputLoadMeta() for task in self._children()]
+
     def outputLoad(
         self, keys: Any = None, as_dict: bool = False, cached: bool = False, run: bool = False
     ) -> list[Any]:
@@ -104,15 +112,7 @@ class TaskAggregator(Task):
         DeclarationError
             If one of them is a plain luigi task, which cannot load what it wrote.
         """
-        children = self._children()
-        for task in children:
-            if not hasattr(task, "outputLoad"):
-                raise DeclarationError(
-                    "outputLoad() met a task that cannot load its output",
-                    task=task,
-                    facts={"aggregator": repr(self)},
-                    hint="It is a plain luigi task: read its file through its output().open().",
-                )
+        children = [_able(task, "outputLoad", self) for task in self._children()]
         if run and not self.complete():
             plugins.load("services", "run")(self)
         return [task.outputLoad(keys, as_dict, cached) for task in children]
@@ -135,6 +135,18 @@ class TaskAggregator(Task):
         for task in self._children():
             if hasattr(task, "invalidate") and not getattr(task, "external", False):
                 task.invalidate(confirm)
+
+
+def _able(task: Any, method: str, aggregator: Any) -> Any:
+    """Return `task` if it has a method of that name."""
+    if not hasattr(task, method):
+        raise DeclarationError(
+            f"{method}() met a task that does not have it",
+            task=task,
+            facts={"aggregator": repr(aggregator)},
+            hint="It is a plain luigi task: go through its output(), for example output().open() or output().path.",
+        )
+    return task
 
 
 def _tasks_in(aggregator: Any, item: Any) -> Iterable[Any]:

@@ -47,6 +47,9 @@ LAYERS = {
     "d6tpipe.plugins": (0, "vocabulary"),
     "d6tpipe.settings": (0, "vocabulary"),
     "d6tpipe.cache": (0, "vocabulary"),
+    "d6tpipe.records": (0, "vocabulary"),
+    "d6tpipe.fingerprint": (0, "vocabulary"),
+    "d6tpipe.failpoints": (0, "vocabulary"),
 }
 
 # What a pure engine must not reach for: disk, clock, chance, processes.
