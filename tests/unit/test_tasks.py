@@ -838,3 +838,20 @@ def test_a_representation_of_ones_own_is_shown_whole(capsys):
 
     d6tpipe.run(Own(), execution_summary=True)
     assert "my very own task" in capsys.readouterr().out
+
+
+def test_an_aggregator_answers_for_what_it_stands_for():
+    class Part(d6tpipe.tasks.TaskPickle):
+        n = d6tpipe.IntParameter()
+
+        def run(self):
+            self.saveMeta({"n": self.n})
+            self.save(self.n)
+
+    class All(d6tpipe.tasks.TaskAggregator):
+        def run(self):
+            yield [Part(n=1), Part(n=2)]
+
+    d6tpipe.run(All(), execution_summary=False)
+    assert All().outputLoadMeta() == [{"n": 1}, {"n": 2}]
+    assert All().outputPath() == [Part(n=1).outputPath(), Part(n=2).outputPath()]
