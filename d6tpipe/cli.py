@@ -38,7 +38,7 @@ from d6tpipe.errors import (
 )
 from d6tpipe.identity import nearest
 from d6tpipe.interfaces import State
-from d6tpipe.taskview import declared_external, is_external
+from d6tpipe.tasks.external import declared_external, is_external
 from d6tpipe.values import canonical
 from d6tpipe.workflows import Workflow, WorkflowMulti
 

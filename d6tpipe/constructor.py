@@ -444,10 +444,11 @@ def _compile(plan: Blueprint) -> tuple[Callable[..., Any], Callable[..., Any]]:
             )
         if whole is None:
             return task
+        task.__dict__["_made_with"] = {n: v for n, v in vars(task).items() if n[0] != "_" and n not in plan.by_name}
         reference = plan.instances.get(whole)
         known = reference() if reference is not None else None
-        if known is not None:
-            return known
+        if known is not None:  # it can stand for the new one unless __init__ took more than parameters
+            return known if _same(known._made_with, task._made_with) else task
         reference = _Interned(task, _forget)
         reference.key, reference.table = whole, plan.instances
         plan.instances[whole] = reference
@@ -456,6 +457,14 @@ def _compile(plan: Blueprint) -> tuple[Callable[..., Any], Callable[..., Any]]:
     ordinary: Any = cls
     plain = ordinary.__new__ is object.__new__ and getattr(ordinary.__init__, "_d6tpipe_fills", False)
     return (quick if plain else make_through_init), filler
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two tasks got the same further attributes from their ``__init__``."""
+    try:
+        return bool(one == other)
+    except ValueError:  # arrays do not say
+        return False
 
 
 def _hashable(key: tuple[Any, ...]) -> bool:

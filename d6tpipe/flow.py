@@ -25,7 +25,8 @@ from d6tpipe.interfaces import Event, EventKind, Failure
 from d6tpipe.progress import progress_for
 from d6tpipe.results import Result
 from d6tpipe.tasks import TaskAggregator
-from d6tpipe.taskview import TaskView, is_external
+from d6tpipe.tasks.external import is_external
+from d6tpipe.taskview import TaskView
 from d6tpipe.trees import tree_text
 
 __all__ = [

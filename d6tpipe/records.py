@@ -293,9 +293,7 @@ def seal(code: bytes, upstream: Iterable[bytes], outputs: Sequence[tuple[int, in
     bytes
         The parts one after the other; hashed when longer than 512 bytes (a fan-in over thousands).
     """
-    found = (
-        code + b"".join(upstream) + b"".join(starmap(_pack_stat, outputs)) + _pack_counts(len(code), len(outputs))
-    )
+    found = code + b"".join(upstream) + b"".join(starmap(_pack_stat, outputs)) + _pack_counts(len(code), len(outputs))
     if len(found) <= _LONGEST_SEAL:
         return found
     return blake2b(found, digest_size=32).digest()

@@ -70,7 +70,8 @@ _KEYS: dict[str, tuple[Any, str | tuple[str, ...], str]] = {
     "check_dependencies": (True, "flag", "a task is complete only if what it requires is"),
     "check_crc": (False, "flag", "kept for d6tflow's users; without effect"),
     "log_level": (
-        "WARNING", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "NOTSET"),
+        "WARNING",
+        ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "NOTSET"),
         "kept for d6tflow's users; without effect",
     ),
     "execution_summary": (True, "flag", "print a summary after a run"),

@@ -16,11 +16,13 @@ from d6tpipe import cache, plugins, settings
 from d6tpipe.binding import bound
 from d6tpipe.engine.graph import Graph
 from d6tpipe.errors import GraphError, PipeError, warn
+from d6tpipe.targets import CacheTarget, DataTarget
 from d6tpipe.tasks import TaskAggregator, TaskData
+from d6tpipe.tasks.external import declared_external, is_external, plain_option
 from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.tasks.outputs import has_older_name, layout, locate
 
-__all__ = ["TaskView", "declared_external", "is_external", "requirements_complete"]
+__all__ = ["TaskView", "requirements_complete"]
 
 _FILES, _OUTPUTS, _ASK, _NOTHING = range(4)
 _LIST_FROM = 8  # so many wanted names in one folder make one listing cheaper than a look at each
@@ -64,33 +66,14 @@ class _Kind:
         return task.__dict__.get("run", task) is None
 
 
-def _plain(cls: type, name: str) -> Any:
-    """Return a class option that is a plain value: no parameter, no property."""
-    value = getattr(cls, name, None)
-    return None if isinstance(value, (luigi.Parameter, property)) else value
-
-
-def declared_external(cls: type) -> bool:
-    """Return whether the outputs of all tasks of `cls` are made elsewhere."""
-    return getattr(cls, "run", None) in (None, NotImplemented) or bool(_plain(cls, "external"))
-
-
 def _ordinary_targets(cls: type) -> bool:
     """Return whether "the file exists" is all there is to the targets of `cls`."""
-    target = _plain(cls, "target_class")
+    target = plain_option(cls, "target_class")
     exists = getattr(target, "exists", None)
-    persist = _plain(cls, "persist")
+    persist = plain_option(cls, "persist")
     if isinstance(persist, Mapping) and not all(isinstance(kind, str) for kind in persist.values()):
         return False
-    from d6tpipe.targets import CacheTarget, DataTarget
-
     return exists in (CacheTarget.exists, DataTarget.exists)
-
-
-def is_external(task: Any) -> bool:
-    """Return whether the outputs of `task` are made elsewhere."""
-    run = getattr(task, "run", None)
-    return run is None or run is NotImplemented or bool(getattr(task, "external", False))
 
 
 class TaskView:

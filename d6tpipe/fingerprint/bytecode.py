@@ -290,5 +290,3 @@ def code_of(code: CodeType) -> Code:
             _codes.clear()
         known = _codes[id(code)] = code, Code(code)  # holds the code object: its id is not used again
     return known[1]
-
-

@@ -133,7 +133,6 @@ class LocalFiles:
             raise _storage_error("Cannot remove a file", path, os.path.dirname(path), error) from error
         return True
 
-
     def sweep(self, folder: str) -> int:
         """Remove what processes of this host that no longer run have left in `folder`; return how many there were.
 

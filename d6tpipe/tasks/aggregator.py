@@ -12,6 +12,7 @@ import luigi
 from d6tpipe import plugins
 from d6tpipe.errors import DeclarationError, GraphError, is_ours
 from d6tpipe.tasks.base import Task
+from d6tpipe.tasks.external import is_external
 
 __all__ = ["TaskAggregator"]
 
@@ -100,9 +101,7 @@ class TaskAggregator(Task):
         """Return the metadata of the tasks it stands for, in order; see `TaskData.outputLoadMeta`."""
         return [_able(task, "outputLoadMeta", self).outputLoadMeta() for task in self._children()]
 
-    def outputLoad(
-        self, keys: Any = None, as_dict: bool = False, cached: bool = False, run: bool = False
-    ) -> list[Any]:
+    def outputLoad(self, keys: Any = None, as_dict: bool = False, cached: bool = False, run: bool = False) -> list[Any]:
         """Return what the tasks it stands for have saved, in order; see `TaskData.outputLoad`.
 
         Raises
@@ -133,7 +132,7 @@ class TaskAggregator(Task):
             Ask on the terminal first, once for each task.
         """
         for task in self._children():
-            if hasattr(task, "invalidate") and not getattr(task, "external", False):
+            if hasattr(task, "invalidate") and not is_external(task):
                 task.invalidate(confirm)
 
 

@@ -19,6 +19,7 @@ from d6tpipe.errors import DeclarationError, NotBuiltError, OutputKeyError, Stor
 from d6tpipe.identity import FILE_NAME_BYTES, file_name, nearest
 from d6tpipe.targets import CacheTarget, DataTarget, FormatTarget
 from d6tpipe.tasks.base import Task
+from d6tpipe.tasks.external import is_external
 from d6tpipe.tasks.meta import ensure_folders
 from d6tpipe.tasks.outputs import folder, has_older_name, layout, targets
 
@@ -78,7 +79,7 @@ class TaskData(Task):
         """
         if not self._outputs_exist():
             return False
-        if not cascade or not settings.check_dependencies or getattr(self, "external", False):
+        if not cascade or not settings.check_dependencies or is_external(self):
             return True
         frame = FRAME.get()
         if frame is not None and frame.task is self and frame.in_run:  # its body runs: all it requires is complete

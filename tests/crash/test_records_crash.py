@@ -31,7 +31,9 @@ sys.modules["d6tpipe"] = package
 """
 
 # Three batches of three tasks, as the engine brackets them. It prints what it was promised.
-RUN = BARE + """
+RUN = (
+    BARE
+    + """
 from d6tpipe.records import Record
 from d6tpipe.storage.sqlite_records import SqliteRecords
 
@@ -53,6 +55,7 @@ say("kept", *before)
 store.close()
 say("closed")
 """
+)
 
 POINTS = ["made", "renamed", "opened", "begin", "rows", "committed", "close", "closed"]
 
@@ -207,7 +210,9 @@ def test_a_database_cut_anywhere_gives_true_records_or_none_and_can_be_written_t
 
 # -- many processes ----------------------------------------------------------------------------------------
 
-WRITER = BARE + """
+WRITER = (
+    BARE
+    + """
 from d6tpipe.records import Record
 from d6tpipe.storage.sqlite_records import SqliteRecords
 
@@ -225,6 +230,7 @@ for n in range(int(sys.argv[4])):
         store.close()
 store.close()
 """
+)
 
 
 def race(folder: Path, network: bool, writes: int) -> list[subprocess.Popen[str]]:

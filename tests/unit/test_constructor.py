@@ -794,3 +794,17 @@ def test_an_own_init_drops_unknown_names_while_porting():
 
     d6tpipe.settings.unknown_parameters = "ignore"
     assert Own(x=2, y=3) is Own(x=2)
+
+
+def test_what_an_own_init_takes_besides_parameters_is_never_another_instances():
+    class Extra(d6tpipe.tasks.TaskPickle):
+        a = d6tpipe.IntParameter(default=1)
+
+        def __init__(self, *args, extra=None, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.extra = extra
+
+    one, two = Extra(extra=1), Extra(extra=2)
+    assert (1, 2) == (one.extra, two.extra)
+    assert one == two
+    assert Extra(a=3) is Extra(a=3)

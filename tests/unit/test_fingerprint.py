@@ -28,7 +28,7 @@ BASE = """
     class Task:
         pass
 """
-DEEP = '''
+DEEP = """
     FLOOR = 1
     NAMES = {"a": 1, "b": [1, 2]}
 
@@ -37,7 +37,7 @@ DEEP = '''
 
     def unused(x):
         return x
-'''
+"""
 HELPERS = '''
     import functools
     from probe import deep as below
