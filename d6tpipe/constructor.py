@@ -27,7 +27,7 @@ from d6tpipe.errors import DeclarationError, ParameterError
 from d6tpipe.identity import UNSAFE, nearest, task_id_text
 from d6tpipe.values import canonical, emit_text, fast_type, strict_key, text
 
-__all__ = ["MISSING", "Blueprint", "blueprint", "drop_blueprint"]
+__all__ = ["BLUEPRINTS", "MISSING", "Blueprint", "blueprint", "drop_blueprint"]
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 """Stands for a parameter that was not given."""
@@ -267,23 +267,24 @@ def _configured(family: str) -> bool:
     return family in config._sections if hasattr(config, "_sections") else family in config.sections()
 
 
-_BLUEPRINTS: dict[type, Blueprint] = {}
+BLUEPRINTS: dict[type, Blueprint] = {}
+"""What is compiled so far; ask `blueprint`, which fills it."""
 
 
 def blueprint(cls: type) -> Blueprint:
     """Return what is compiled for a task class, compiling it on first use."""
-    found = _BLUEPRINTS.get(cls)
+    found = BLUEPRINTS.get(cls)
     if found is None:
-        found = _BLUEPRINTS[cls] = Blueprint(cls)
+        found = BLUEPRINTS[cls] = Blueprint(cls)
     return found
 
 
 def drop_blueprint(cls: type) -> None:
     """Forget what was compiled for `cls` and its subclasses: an attribute of the class has changed."""
-    for known in list(_BLUEPRINTS):
+    for known in list(BLUEPRINTS):
         if cls in known.__mro__:  # not issubclass: asked while the class is being made, ABCs remember a wrong no
-            del _BLUEPRINTS[known]
-        elif cls in (made := _BLUEPRINTS[known])._clones:
+            del BLUEPRINTS[known]
+        elif cls in (made := BLUEPRINTS[known])._clones:
             del made._clones[cls]
 
 

@@ -12,7 +12,7 @@ import luigi
 
 from d6tpipe import plugins
 from d6tpipe.binding import BINDING, FRAME, Frame
-from d6tpipe.constructor import blueprint, drop_blueprint
+from d6tpipe.constructor import BLUEPRINTS, blueprint, drop_blueprint
 from d6tpipe.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class TaskMeta(Register):
 
     def __call__(cls, /, *args: Any, **kwargs: Any) -> Any:
         """Return the task with these values; the same object as long as one like it is alive."""
-        plan = blueprint(cls)
+        plan = BLUEPRINTS.get(cls) or blueprint(cls)
         try:
             return plan.make(*args, **kwargs)
         except TypeError as error:
@@ -129,6 +129,8 @@ def _wrap_requires(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return requires
 
 
+_USUAL = frozenset({list, tuple, dict})
+
 # The wrappers are shipped with the class by cloudpickle, the context variables cannot be: all that speaks of those
 # stands in functions of this module, which go by reference.
 
@@ -149,6 +151,8 @@ def _required(method: Callable[[Any], Any], task: Any) -> Any:
 
 def _listed(wanted: Any) -> Any:
     """Return a list for a generator, so that the tasks are made here and now, bound like the one that asks."""
+    if wanted.__class__ in _USUAL or wanted.__class__.__class__ is TaskMeta:
+        return wanted
     return list(wanted) if hasattr(wanted.__class__, "__next__") else wanted
 
 

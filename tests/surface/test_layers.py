@@ -17,6 +17,7 @@ LAYERS = {
     "d6tpipe": (3, "face"),
     "d6tpipe.__main__": (3, "face"),
     "d6tpipe.cli": (3, "face"),
+    "d6tpipe.cli_target": (3, "face"),
     "d6tpipe.demo": (3, "face"),
     "d6tpipe.flow": (2, "call"),
     "d6tpipe.taskview": (2, "call"),
