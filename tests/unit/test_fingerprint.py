@@ -510,7 +510,7 @@ def test_what_counts_as_the_project():
     assert not is_project("json", os.path.join(os.path.dirname(os.__file__), "json", "__init__.py"))
     assert not is_project("user", "/elsewhere/lib/python3.12/functools.py")
     assert not is_project("math", None)
-    assert not is_project("d6tpipe.flow", "/work/d6tpipe/flow.py")
+    assert not is_project("d6tpipe.flow", "/home/me/d6tpipe/flow.py")
 
 
 def test_a_listed_package_counts_though_it_is_installed(load):
