@@ -316,7 +316,7 @@ def tasks_meant(tasks: Any, flow: Any) -> list[Any]:
 def _matching(graph: Graph, task: Any) -> list[Node]:
     """Return the node of `task`; if the graph has none, all of its family, as d6tflow does."""
     node = graph.find(task)
-    if node is not None and node.mark:
+    if node is not None and node.walked:
         return [node]
     return [node for node in graph.order if node.task.task_family == task.task_family]
 

@@ -314,3 +314,25 @@ def test_a_complete_of_ones_own_is_asked_once_per_task_however_long_the_chain():
         assert result.counts == {state: length + 1}
         assert calls["complete"] <= 2 * (length + 1)  # once before, once after the body
         assert calls["requires"] == length + 1
+
+
+class GuardedFile(d6tpipe.tasks.TaskPickle):
+    n = d6tpipe.IntParameter()
+
+    def requires(self):
+        calls["requires"] += 1
+        return [GuardedFile(n=self.n - 1)] if self.n else []
+
+    def complete(self, cascade=True):
+        return super().complete(cascade)
+
+    def run(self):
+        self.output().path.write_bytes(b"written past save()")
+
+
+def test_checking_a_body_that_does_not_save_asks_nothing_upstream_again():
+    length = 200
+    calls.clear()
+    result = d6tpipe.run(GuardedFile(n=length), execution_summary=False)
+    assert result.counts == {"built": length + 1}
+    assert calls["requires"] == length + 1
