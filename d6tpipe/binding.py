@@ -50,9 +50,13 @@ class Frame:
         Folders known to exist in this run; None: look each time.
     outer : Frame or None
         The body in which this one was started.
+    written : dict of str to interfaces.Written
+        What is known of the outputs saved so far, by name.
+    asked : list
+        What the body has yielded so far, outside a run.
     """
 
-    __slots__ = ("entered", "folders", "outer", "requires", "saved", "task")
+    __slots__ = ("asked", "entered", "folders", "outer", "requires", "saved", "task", "written")
 
     @property
     def in_run(self) -> bool:
@@ -66,6 +70,8 @@ class Frame:
         self.entered = False
         self.folders = folders
         self.outer: Frame | None = FRAME.get()
+        self.written: dict[str, Any] = {}
+        self.asked: list[Any] = []
 
 
 BINDING: ContextVar[Binding | None] = ContextVar("d6tpipe_binding", default=None)

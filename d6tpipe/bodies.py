@@ -233,7 +233,7 @@ class _Body:
             return Outcome(State.BUILT, self.seconds)
         ours = isinstance(task, TaskData)
         if ours and frame.saved and len(frame.saved) == len(layout(task).keys):
-            return Outcome(State.BUILT, self.seconds)
+            return Outcome(State.BUILT, self.seconds, written=frame.written)
         outputs = flatten(task.output())
         if ours and type(task).complete is TaskData.complete:
             complete = bool(outputs) and all([target.exists() for target in outputs])
@@ -242,7 +242,7 @@ class _Body:
                 warnings.filterwarnings("ignore", message="Task .* without outputs has no custom complete")
                 complete = bool(task.complete())
         if complete:
-            return Outcome(State.BUILT, self.seconds)
+            return Outcome(State.BUILT, self.seconds, written=frame.written)
         missing = [target for target in outputs if not target.exists()]
         if not self.used and not frame.saved and len(missing) == len(outputs):
             if outputs:

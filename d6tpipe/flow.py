@@ -20,8 +20,11 @@ from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.engine.plan import Plan
 from d6tpipe.errors import GraphError, ParameterError, StorageError, shown, warn
+from d6tpipe.examiner import Examiner
 from d6tpipe.identity import nearest
-from d6tpipe.interfaces import Event, EventKind, Failure
+from d6tpipe.interfaces import Event, EventKind, Failure, State
+from d6tpipe.ledger import TaskLedger, new_run_id
+from d6tpipe.policy import Policy
 from d6tpipe.progress import progress_for
 from d6tpipe.results import Result
 from d6tpipe.tasks import TaskAggregator
@@ -99,7 +102,9 @@ def as_tasks(tasks: Any) -> list[Any]:
     return found
 
 
-def build_graph(tasks: Any, prune: bool = False, judged: bool = True) -> tuple[Graph, list[Node], TaskView]:
+def build_graph(
+    tasks: Any, prune: bool = False, judged: bool = True, examiner: Examiner | None = None
+) -> tuple[Graph, list[Node], TaskView]:
     """Return the graph of `tasks`, the nodes of `tasks` in it, and the view it was made with.
 
     Parameters
@@ -108,14 +113,16 @@ def build_graph(tasks: Any, prune: bool = False, judged: bool = True) -> tuple[G
     prune : bool
         Look no further below complete plain luigi tasks and external tasks, as luigi does when it runs.
     judged : bool
-        Also find out what is complete.
+        Also find out what is complete, and what is stale.
+    examiner : Examiner, optional
+        By default one for a question.
 
     Effects
     -------
     None; nothing is made on disk.
     """
     roots = as_tasks(tasks)
-    view = TaskView(prune)
+    view = TaskView(prune, examiner or Examiner(Policy() if judged else Policy("ignore")))
     with _no_collection():
         if len(roots) > 1:
             view.ask_in_bulk(roots)
@@ -138,6 +145,10 @@ def run(
     abort: bool = True,
     execution_summary: bool | None = None,
     *,
+    stale: str | None = None,
+    freeze: Any = None,
+    no_freeze: bool = False,
+    stale_ok: Any = None,
     dry_run: bool = False,
     max_failures: int | None = None,
     callbacks: Iterable[Callable[[Event], Any]] | None = None,
@@ -165,6 +176,15 @@ def run(
         Raise at the end if something failed; False returns the result.
     execution_summary : bool, optional
         Print the summary; by default ``settings.execution_summary``.
+    stale : {"ignore", "warn", "rerun"}, optional
+        What to do with tasks that are complete, but of which something has changed since they were built: leave them, as
+        luigi does; leave them and name them; build them again. By default what the class says, or ``settings.stale``.
+    freeze : text, task, class or list of those, optional
+        Accept the outputs of these tasks as they are, for good. Text is part of a task as it is shown.
+    no_freeze : bool
+        Treat classes that are frozen as if they were not, this time.
+    stale_ok : text, task, class or list of those, optional
+        Use the outputs of these tasks as they are this time; they stay stale.
     dry_run : bool
         Run and write nothing; the result says what would be built.
     max_failures : int, optional
@@ -196,7 +216,9 @@ def run(
     begin = perf_counter()
     roots = as_tasks(tasks)
     forcing = forced is not None or forced_all or forced_all_upstream
-    graph, goals, view = build_graph(roots, prune=not forcing)
+    run_id = new_run_id()
+    examiner = Examiner(Policy(stale, freeze, no_freeze, stale_ok), run_id)
+    graph, goals, view = build_graph(roots, prune=not forcing, examiner=examiner)
     again = _forced_nodes(graph, goals, forced, forced_all, forced_all_upstream) if forcing else frozenset()
     again = frozenset(node for node in again if not is_external(node.task))
     if confirm and any(node.complete for node in again):
@@ -233,13 +255,16 @@ def run(
         _log(failure)
 
     executor = plugins.load("executors", "serial")()
+    ledger = TaskLedger(view, examiner, run_id, again)
     try:
+        ledger.adopt(node for node in graph.order if node.state is State.FROZEN)
         with bar or nullcontext():
             build(
                 graph,
                 plan,
                 view,
                 executor,
+                ledger,
                 BodyRunner(),
                 report if reporters else _quiet,
                 refuse=missing_input,
@@ -253,6 +278,7 @@ def run(
         raise
     finally:
         executor.close()
+        ledger.close()
     result = finish()
     if abort:
         result.raise_failure()

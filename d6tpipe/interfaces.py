@@ -6,10 +6,11 @@ plugins implement them without inheriting anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 __all__ = [
     "Event",
@@ -19,11 +20,18 @@ __all__ = [
     "Files",
     "Format",
     "NodeLike",
+    "Ledger",
     "Outcome",
+    "Reason",
+    "ReasonKind",
     "Reporter",
+    "Sink",
+    "Standing",
     "State",
     "Suspension",
     "TaskView",
+    "Writer",
+    "Written",
 ]
 
 
@@ -35,6 +43,9 @@ class State(str, Enum):
     RUNNING = "running"
     BUILT = "built"  # ran in this run and its outputs are there
     FRESH = "fresh"  # was complete, nothing to do
+    CACHED = "cached"  # looked at again: what it needs came out equal, or another run has built it meanwhile
+    STALE = "stale"  # complete and used, though something it depends on has changed since
+    FROZEN = "frozen"  # complete; what has changed since was waived
     SKIPPED = "skipped"  # disabled by its author
     NO_OUTPUT = "no_output"  # ran, saved nothing, and nothing needs it
     FAILED = "failed"
@@ -43,6 +54,66 @@ class State(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+class ReasonKind(str, Enum):
+    """Why a task has to be built, or is not to be trusted; `Reason.kind`. In the order of explaining."""
+
+    FORCED = "forced"
+    MISSING = "missing"  # an output does not exist
+    INTERRUPTED = "interrupted"  # the last attempt was killed, or is under way
+    FAILED = "failed"  # the last attempt raised an error
+    OTHER_CLASS = "other_class"  # built by another class of this name
+    UNTRACKED = "untracked"  # there is no record of how it was built; trusted
+    CODE = "code"
+    VERSION = "version"
+    DEFAULT_PARAMETER = "default_parameter"  # the default of a parameter with ignore_default
+    INPUT_SET = "input_set"  # other requirements than then
+    INPUT_DATA = "input_data"  # a requirement holds other data than then
+    OUTPUT_MODIFIED = "output_modified"
+    FILE = "file"
+    PACKAGE = "package"
+    ENV = "env"
+    EXPIRED = "expired"
+    UPSTREAM = "upstream"  # something that it needs has to be built first
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that has changed since a task was built.
+
+    Attributes
+    ----------
+    kind : ReasonKind
+    subject : str
+        What has changed: an output, a function, a file, a requirement ...
+    before, after : str
+        As recorded, and as it is; empty where there is nothing to show.
+    because_of : task or None
+        The task upstream that has brought the change about.
+    """
+
+    kind: ReasonKind
+    subject: str = ""
+    before: str = ""
+    after: str = ""
+    because_of: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.subject}" if self.subject else str(self.kind)
+
+
+class Standing(str, Enum):
+    """What the record says of a task, apart from what it needs."""
+
+    MISSING = "missing"  # an output does not exist
+    LOST = "lost"  # the outputs exist but cannot be used: interrupted, failed, of another class
+    UNTRACKED = "untracked"  # the outputs exist, there is no record of how they came about
+    STALE = "stale"
+    FRESH = "fresh"
 
 
 class EventKind(str, Enum):
@@ -116,6 +187,9 @@ class Suspension(Protocol):
         """Give the body up; called when a requirement failed or the run ends."""
 
 
+_NOTHING: Mapping[str, Any] = {}
+
+
 class Outcome:
     """What came of running one body, or of a part of it up to where it asked for more.
 
@@ -127,9 +201,11 @@ class Outcome:
         How long the body ran, in all.
     failure : Failure or None
     suspension : Suspension or None
+    written : mapping of str to Written
+        What the body has saved, by the name of the output.
     """
 
-    __slots__ = ("failure", "seconds", "state", "suspension")
+    __slots__ = ("failure", "seconds", "state", "suspension", "written")
 
     def __init__(
         self,
@@ -137,8 +213,10 @@ class Outcome:
         seconds: float,
         failure: Failure | None = None,
         suspension: Suspension | None = None,
+        written: Mapping[str, Any] = _NOTHING,
     ) -> None:
         self.state, self.seconds, self.failure, self.suspension = state, seconds, failure, suspension
+        self.written = written
 
 
 class NodeLike(Protocol):
@@ -147,11 +225,82 @@ class NodeLike(Protocol):
     task: Any
     key: Hashable
     requires: Any
+    names: bytes
     present: bool | None
+    digest: bytes | None
+    needs: tuple[Any, ...]
+
+
+Stats = tuple[tuple[int, int], ...]
+"""Size in bytes and modification time in nanoseconds of each output of a task, in the order of ``persist``."""
+
+
+class Evidence:
+    """What was found of the tasks of one class.
+
+    Attributes
+    ----------
+    code : bytes
+        Stands for the code of the class, as `records.seal` takes it.
+    observed : bytes
+        The same for outputs of which only the bytes are known, not how they came about.
+    members : list of (node, hot row or None, Stats or None)
+        The row is ``(stage, digest, seal)``; no Stats: an output is missing.
+    """
+
+    __slots__ = ("code", "members", "observed")
+
+    def __init__(self, code: bytes, observed: bytes, members: list[tuple[Any, Any, Stats | None]]) -> None:
+        self.code, self.observed, self.members = code, observed, members
+
+
+class Finding:
+    """What a close look at one task has shown.
+
+    Attributes
+    ----------
+    reasons : tuple of Reason
+        Empty: nothing has changed.
+    digest : bytes or None
+        Of what the outputs hold now; None if there is nothing to tell it by.
+    """
+
+    __slots__ = ("digest", "reasons")
+
+    def __init__(self, reasons: tuple[Reason, ...], digest: bytes | None) -> None:
+        self.reasons, self.digest = reasons, digest
+
+
+class Ledger(Protocol):
+    """Who may build what, and what came of it: locks and records, seen from the engine."""
+
+    def claim(self, node: Any, coming: Callable[[], Iterable[Any]]) -> State:
+        """Try to get hold of `node`.
+
+        Returns
+        -------
+        State
+            RUNNING: its body may start. PENDING: somebody else is building it. Any other: it is settled, nothing
+            has to run.
+        """
+
+    def settle(self, node: Any, outcome: Outcome) -> None:
+        """Note what came of a body that was claimed; sets ``node.digest``."""
+
+    def wait(self, nodes: Sequence[Any]) -> None:
+        """Block until one of `nodes` may be free."""
 
 
 class TaskView(Protocol):
-    """How the engine looks at tasks: it never touches one itself."""
+    """How the engine looks at tasks: it never touches one itself.
+
+    Attributes
+    ----------
+    recalls : bool
+        Whether there is anything for `recall` to return.
+    """
+
+    recalls: bool
 
     def identify(self, task: Any) -> tuple[Any, Hashable]:
         """Return the task to use in place of `task` (usually itself), and its key."""
@@ -159,8 +308,24 @@ class TaskView(Protocol):
     def needs(self, node: Any) -> Sequence[Any]:
         """Return the tasks that `node` needs, asking once; may set ``node.present`` and ``node.requires``."""
 
-    def present(self, nodes: Sequence[Any]) -> None:
-        """Set ``node.present`` of each: whether all of its own outputs exist; None leaves it to `ask`."""
+    def recall(self, node: Any) -> Sequence[Any]:
+        """Return the tasks that the body of `node` asked for when it was last built."""
+
+    def look(self, nodes: Sequence[Any]) -> Iterable[Evidence]:
+        """Set ``node.present`` of each: whether all of its own outputs exist; None leaves it to `ask`.
+
+        Where records count, yield what was found of the tasks of one class after the other, having set ``node.digest``
+        of all of them before.
+        """
+
+    def examine(self, node: Any, row: Any, stats: Stats | None) -> Finding:
+        """Compare the whole record of `node` with how things are; all that it needs has been judged."""
+
+    def joins(self, node: Any) -> bool:
+        """Return whether `node` only stands for what it needs and has no outputs of its own."""
+
+    def mode(self, node: Any) -> str:
+        """Return what staleness means for `node`: "ignore", "warn", "rerun" or "frozen"."""
 
     def ask(self, node: Any) -> bool:
         """Return what a task with a rule of its own says; asked after all that it needs has been judged."""
@@ -199,8 +364,43 @@ class Reporter(Protocol):
     def __call__(self, event: Event) -> None: ...
 
 
+class Written(NamedTuple):
+    """A finished output, as it was left.
+
+    Attributes
+    ----------
+    size : int, bytes
+        Of a folder: of all files in it. -1 for a value in memory.
+    mtime_ns : int, nanoseconds since 1970
+        Of a folder: the newest in it. Of a value in memory: a number that no other value has.
+    digest : bytes
+        xxh3_128 of the bytes. Of a value in memory: of what it holds; empty where that cannot be told.
+    """
+
+    size: int
+    mtime_ns: int
+    digest: bytes
+
+
+class Sink(Protocol):
+    """A binary file as far as it can be written to."""
+
+    def write(self, data: Any) -> int:
+        """Take all of `data` (anything with a contiguous buffer) and return how many bytes that were."""
+
+    def flush(self) -> None:
+        """Do nothing; there for libraries that call it."""
+
+
 class Format(Protocol):
-    """How a value becomes the bytes of a file, and back. One instance serves the whole process."""
+    """How a value becomes the bytes of a file, and back. One instance serves the whole process.
+
+    Notes
+    -----
+    A format that writes from the first byte to the last may have a third method, ``dump(value, stream, **options)``:
+    it writes to a `Sink` what ``save`` would write to a file. The digest is then taken on the way, and small files
+    are not opened again for it. A class that overrides only ``save`` is not asked to ``dump``.
+    """
 
     name: str
     suffix: str
@@ -212,7 +412,17 @@ class Format(Protocol):
         """Return the value stored in the file at `path`."""
 
 
-class Files(Protocol):
+class Writer(Protocol):
+    """What makes files appear whole, or not at all."""
+
+    def write(self, path: str, fill: Callable[[str], None]) -> Written:
+        """Call ``fill(temporary path)`` and give the file its final name `path` in one step."""
+
+    def write_stream(self, path: str, put: Callable[[Any], None]) -> Written:
+        """Call ``put(sink)`` and give what it wrote its final name `path` in one step."""
+
+
+class Files(Writer, Protocol):
     """Where files live."""
 
     def exists(self, path: str) -> bool:
@@ -221,11 +431,20 @@ class Files(Protocol):
     def listing(self, folder: str) -> set[str]:
         """Return the names in `folder`; the empty set if there is no such folder."""
 
+    def stat(self, path: str) -> tuple[int, int] | None:
+        """Return size and mtime_ns, as in `Written`, of the file or folder at `path`; None if there is none."""
+
+    def stats(self, folder: str) -> dict[str, tuple[int, int]]:
+        """Return `stat` of all files in `folder` by name; of a folder in it only ``(-2, 0)``, ask `stat` for more."""
+
+    def digest(self, path: str) -> bytes:
+        """Return the digest, as in `Written`, of what is at `path` now."""
+
     def ensure_folder(self, folder: str) -> None:
         """Make `folder` and the folders above it if they are missing."""
 
-    def write(self, path: str, fill: Callable[[str], None]) -> None:
-        """Call ``fill(temporary path)`` and give the file its final name `path` in one step."""
+    def together(self) -> AbstractContextManager[Writer]:
+        """Return a ``with`` block whose files get their final names at its end, or none of them if it raises."""
 
     def remove(self, path: str) -> bool:
         """Remove the file at `path`; return whether there was one."""

@@ -40,12 +40,24 @@ BUILTIN: dict[str, dict[str, str]] = {
     "files": {
         "local": "d6tpipe.storage.files:LOCAL",
     },
+    # What tells one value in memory from another.
+    "digests": {
+        "content": "d6tpipe.formats.content:content_digest",
+    },
     "executors": {
         "serial": "d6tpipe.executors.serial:SerialExecutor",
+    },
+    "locks": {
+        "files": "d6tpipe.storage.locks:locks_for",
+    },
+    "records": {
+        "memory": "d6tpipe.storage.memory_records:MemoryRecords",
+        "sqlite": "d6tpipe.storage.sqlite_records:SqliteRecords",
     },
     # Front doors of tasks to the flow above them: task.complete(), task.outputLoad(run=True) ...
     "services": {
         "get_pipe": "d6tpipe.pipes:get_pipe",
+        "hand_run": "d6tpipe.hand_runs:HandRun",
         "requirements_complete": "d6tpipe.taskview:requirements_complete",
         "run": "d6tpipe.flow:run",
         "taskflow_upstream": "d6tpipe.flow:taskflow_upstream",

@@ -10,7 +10,8 @@ hot      ``(stage, digest, seal)``: all that a run needs in order to see that no
 =======  =====================================================================================================
 
 A build is bracketed: `Records.building` before anything is written, then stage ``"saved"`` (outputs are in place),
-then ``"finished"`` (``run`` has returned). What is found in another stage than ``"finished"`` was interrupted.
+then ``"finished"`` (``run`` has returned) or ``"failed"`` (it has raised). What is found in one of the first two stages was
+interrupted.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ ones take their default. A field that changes its meaning is, and needs an entry
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Version to a function from the JSON object of that version to the one of the next."""
 
-STAGES = ("building", "saved", "finished")
+STAGES = ("building", "saved", "finished", "failed")
 
 Hot = tuple[str, bytes, bytes]
 """``(stage, combined digest of the outputs, seal)``. Of a task that was announced and never recorded, digest and
@@ -129,12 +130,18 @@ class Record:
     run_id : str
     attempt : int
     host, boot_id, python, git_commit : str
+        `boot_id` is "durable" for what was forced to the disk.
     pid : int
     packages : dict of str to str
         Distribution to version, of the libraries that the code reaches.
-    stage : {"building", "saved", "finished"}
+    stage : {"building", "saved", "finished", "failed"}
+    error : str
+        What a failed attempt has raised: type and message.
     accepted : bool
         Whether somebody said "valid as it is" instead of building it.
+    observed : bool
+        Whether only the bytes are known, not how they came about: of external tasks, and of outputs from before there
+        were records.
 
     Notes
     -----
@@ -167,11 +174,13 @@ class Record:
     git_commit: str = ""
     stage: str = "finished"
     accepted: bool = False
+    observed: bool = False
+    error: str = ""
 
     @property
     def digest(self) -> bytes:
-        """What stands for all outputs together; what tasks downstream compare."""
-        return combined_digest(self.outputs, f"{self.run_id} {self.task_id} {self.attempt} {self.started!r}")
+        """What stands for the task and all its outputs together; what tasks downstream compare."""
+        return combined_digest(self.task_id, self.outputs, f"{self.run_id} {self.attempt} {self.started!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return an object that JSON can hold, with its version under ``"schema"``."""
@@ -253,16 +262,18 @@ def newer_than_this(what: str, version: int, path: str | None = None) -> NewerRe
     )
 
 
-def combined_digest(outputs: Iterable[OutputRecord], otherwise: str = "") -> bytes:
-    """Return 16 bytes that stand for keys, formats and contents of all outputs.
+def combined_digest(task_id: str, outputs: Iterable[OutputRecord], otherwise: str = "") -> bytes:
+    """Return 16 bytes that stand for a task and for keys, formats and contents of all its outputs.
 
     Parameters
     ----------
+    task_id : str
+        A body can look at the parameters of what it requires, so another task with equal data is another input.
     outputs : iterable of OutputRecord
     otherwise : str
         Stands for an output without a digest; text that no other build has, so that it counts as changed.
     """
-    known = blake2b(digest_size=16)
+    known = blake2b(task_id.encode(errors="surrogatepass"), digest_size=16)
     for output in outputs:
         name = f"{output.key}\0{output.format}\0".encode(errors="surrogatepass")
         content = output.digest or otherwise.encode(errors="surrogatepass")
@@ -313,6 +324,9 @@ class Records(Protocol):
         A task that any run has announced is in stage ``"building"``, unless that run is `run_id`, the one that
         asks: its own announcements do not count.
         """
+
+    def load_one(self, family: str, task_id: str, run_id: str | None = None) -> Hot | None:
+        """Return what `load_hot` has of one task."""
 
     def get(self, task_id: str, run_id: str | None = None) -> Record | None:
         """Return the record of one task; stage as in `load_hot`. None if nothing is known of it."""

@@ -17,6 +17,9 @@ __all__ = ["Result"]
 
 _HEADLINES = (
     (State.FRESH, "complete, nothing to do"),
+    (State.FROZEN, "frozen, accepted as they are"),
+    (State.STALE, "complete but stale, used as they are"),
+    (State.CACHED, "kept, what they need came out equal"),
     (State.BUILT, "built"),
     (State.NO_OUTPUT, "ran but saved nothing"),
     (State.PENDING, "to build"),

@@ -52,7 +52,10 @@ execution_summary: bool
 uri: str | None
 cloud_fs_prefix: str | None
 cloud_fs_enabled: bool
+stale: str
 unknown_parameters: str
+durable: bool
+verify: str
 parameter_count: int
 parameter_length: int
 generation: int
@@ -78,7 +81,14 @@ _KEYS: dict[str, tuple[Any, str | tuple[str, ...], str]] = {
     "uri": (None, "text or none", "kept for d6tflow's users; without effect"),
     "cloud_fs_prefix": (None, "text or none", "kept for d6tflow's users; without effect"),
     "cloud_fs_enabled": (False, "flag", "kept for d6tflow's users; without effect"),
+    "stale": (
+        "warn",
+        ("ignore", "warn", "rerun"),
+        "what to do with complete tasks of which something has changed since: as luigi, name them, build them again",
+    ),
     "unknown_parameters": ("error", ("error", "ignore"), "what a parameter that a task does not have is"),
+    "durable": (False, "flag", "force every output to the disk before its task counts as built: safe from power cuts"),
+    "verify": ("stat", ("stat", "hash"), "how outputs are compared with their records: size and time, or the bytes"),
     "parameter_count": (20, "count", "how many values the readable part of a task id has"),
     "parameter_length": (64, "count", "how many characters of each"),
 }

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from hashlib import blake2b
 from typing import Any
 
 import luigi
@@ -14,8 +15,13 @@ from luigi.task import BulkCompleteNotImplementedError, flatten
 
 from d6tpipe import cache, plugins, settings
 from d6tpipe.binding import bound
+from d6tpipe.engine.freshness import joined_digest
 from d6tpipe.engine.graph import Graph
 from d6tpipe.errors import GraphError, PipeError, warn
+from d6tpipe.examiner import OBSERVED, Examiner, Known, stats_of, store_of
+from d6tpipe.interfaces import Evidence, Finding
+from d6tpipe.policy import Policy
+from d6tpipe.stores import Store
 from d6tpipe.targets import CacheTarget, DataTarget
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.external import declared_external, is_external, plain_option
@@ -25,6 +31,7 @@ from d6tpipe.tasks.outputs import has_older_name, layout, locate
 __all__ = ["TaskView", "requirements_complete"]
 
 _FILES, _OUTPUTS, _ASK, _NOTHING = range(4)
+_KEEP_ROWS = 20_000  # up to so many nodes the rows that were read for the digests are kept for the seals
 _LIST_FROM = 8  # so many wanted names in one folder make one listing cheaper than a look at each
 
 _NO_BULK = vars(luigi.Task)["bulk_complete"].__func__
@@ -35,9 +42,13 @@ _ASKING: ContextVar[TaskView | None] = ContextVar("d6tpipe_asking", default=None
 class _Kind:
     """What the view knows of one class."""
 
-    __slots__ = ("aggregator", "external", "family", "leaf", "luigi", "may_vary", "mode", "plain_needs", "wrapper")
+    __slots__ = (
+        "aggregator", "external", "family", "known", "leaf", "luigi", "may_vary", "mode", "own_rule", "plain_needs", "tracked", "wrapper",
+    )  # fmt: skip
 
-    def __init__(self, cls: type) -> None:
+    def __init__(self, cls: type, known: Known) -> None:
+        self.known = known
+        self.tracked = known.mode != "ignore"
         self.family: str = cls.get_task_family()  # type: ignore[attr-defined]
         self.aggregator = issubclass(cls, TaskAggregator)
         data = issubclass(cls, TaskData)
@@ -50,6 +61,7 @@ class _Kind:
         )
         # a class that never says what it requires need not be asked
         self.leaf = data and self.plain_needs and cls.requires is luigi.Task.requires  # type: ignore[attr-defined]
+        self.own_rule = cls.complete not in (luigi.Task.complete, TaskData.complete)  # type: ignore[attr-defined]
         if self.wrapper or (self.aggregator and cls.complete is TaskAggregator.complete):  # type: ignore[attr-defined]
             self.mode = _NOTHING
         elif not data or cls.complete is not TaskData.complete:  # type: ignore[attr-defined]
@@ -76,19 +88,67 @@ def _ordinary_targets(cls: type) -> bool:
     return exists in (CacheTarget.exists, DataTarget.exists)
 
 
+class _Group:
+    """Nodes of one class whose outputs lie in one folder, or are told by the tasks themselves."""
+
+    __slots__ = ("folder", "kind", "known", "names", "nodes", "rows", "store", "tracked")
+
+    def __init__(self, kind: _Kind, store: Store | None, folder: str | None = None) -> None:
+        self.kind, self.store, self.folder = kind, store, folder
+        self.known, self.tracked = kind.known, kind.tracked
+        self.nodes: list[Any] = []
+        self.names: list[tuple[str, ...]] = []
+        self.rows: dict[str, Any] | None = None
+
+    def load(self, run_id: str, keep: bool) -> dict[str, Any]:
+        """Return the hot rows of the family; the first time the nodes get the digests in them, too."""
+        rows = self.rows
+        if rows is None:
+            assert self.store is not None
+            rows = self.store.records.load_hot([self.kind.family], run_id or None)
+            if rows:
+                for node in self.nodes:
+                    if node.digest is None:
+                        row = rows.get(node.task.task_id)
+                        if row is not None:
+                            node.digest = row[1] or None
+            self.rows = rows if keep else None
+        return rows
+
+
+def _names_digest(structure: Any) -> bytes:
+    """Return what stands for the names in what ``requires`` returned."""
+    return blake2b(repr(_outline(structure)).encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+def _outline(structure: Any) -> Any:
+    if isinstance(structure, luigi.Task):
+        return None
+    if isinstance(structure, Mapping):
+        return {str(key): _outline(member) for key, member in structure.items()}
+    if isinstance(structure, Iterable) and not isinstance(structure, (str, bytes)):
+        return [_outline(member) for member in structure]
+    return type(structure).__name__
+
+
 class TaskView:
     """How the engine looks at tasks; see `interfaces.TaskView`.
 
     Parameters
     ----------
     prune : bool
-        Do as luigi does and look no further below a plain luigi task that is complete, or an external one.
-        False walks the whole graph, for previews.
+        Do as luigi does and look no further below an external task, or a plain luigi task that is complete (unless
+        stale ones are to be built again). False walks the whole graph, for previews.
+    examiner : Examiner, optional
+        Looks at records; by default one for a question under the settings.
     """
 
-    def __init__(self, prune: bool = True) -> None:
+    def __init__(self, prune: bool = True, examiner: Examiner | None = None) -> None:
         self.prune = prune
+        self.examiner = examiner or Examiner(Policy())
+        self.recalls = False
         self.graph = Graph(self)
+        self._names: dict[tuple[Any, ...], bytes] = {}
         self._kinds: dict[type, _Kind] = {}
         self._families: dict[str, type] = {}
         self._complete: dict[int, bool] = {}  # answers of bulk_complete, by id of the task
@@ -113,7 +173,8 @@ class TaskView:
         if kind.luigi and not kind.wrapper:
             if node.present is None:
                 node.present = self._ask(task)
-            if self.prune and node.present:
+            if self.prune and node.present and kind.known.mode != "rerun":
+                self.examiner.pruned.add(node)
                 return ()
         if kind.aggregator:
             tasks: Sequence[Any] = self._aggregated(task)
@@ -155,6 +216,11 @@ class TaskView:
             tasks = structure
         elif kind is dict:
             tasks = list(structure.values())
+            keys = tuple(structure)
+            names = self._names.get(keys)
+            if names is None:
+                names = self._names[keys] = _names_digest(structure)
+            node.names = names
         elif kind in kinds or isinstance(structure, luigi.Task):
             return (structure,)
         else:
@@ -163,46 +229,157 @@ class TaskView:
             return flatten(structure)
         for task in tasks:
             if task.__class__ not in kinds and not isinstance(task, luigi.Task):
+                node.names = _names_digest(structure)
                 return flatten(structure)
         return tasks
 
-    def present(self, nodes: Sequence[Any]) -> None:
-        folders: dict[str, tuple[list[Any], list[tuple[str, ...]]]] = {}
+    def recall(self, node: Any) -> Sequence[Any]:
+        kind = self._kinds[node.task.__class__]
+        if not (kind.tracked and kind.known.definition.dynamic):
+            return ()
+        return self.examiner.recall(node)
+
+    def look(self, nodes: Sequence[Any]) -> Iterator[Evidence]:
+        groups, together = self._groups(nodes)
+        for group in groups:
+            if group.tracked:
+                group.load(self.examiner.run_id, keep=len(nodes) <= _KEEP_ROWS)
+        for node in together:
+            node.present = True
+            node.digest = joined_digest(node)
+        for group in groups:
+            members = self._found(group)
+            if group.tracked:
+                yield Evidence(group.known.compared, OBSERVED, members)
+            group.rows = None
+
+    def _groups(self, nodes: Sequence[Any]) -> tuple[list[_Group], list[Any]]:
+        """Return the nodes that have outputs by folder and class, and those that only stand for others."""
+        groups: dict[Any, _Group] = {}
+        together: list[Any] = []
         kinds = self._kinds
         for node in nodes:
             task = node.task
-            mode = kinds[task.__class__].mode
-            if mode == _FILES:
+            kind = kinds[task.__class__]
+            if kind.mode == _FILES:
                 try:
                     folder, names = locate(task)
                 except Exception as error:
                     raise _no_outputs(task, error) from error
-                known = folders.get(folder)
-                if known is None:
-                    known = folders[folder] = ([], [])
-                known[0].append(node)
-                known[1].append(names)
-            elif mode == _NOTHING:
-                node.present = True
-            elif mode == _OUTPUTS:
-                try:
-                    node.present = task._outputs_exist()
-                except Exception as error:
-                    raise _no_outputs(task, error) from error
-        for folder, (members, wanted) in folders.items():
-            self._check_claims(os.path.abspath(folder), members, wanted)
-            self._look(folder, members, wanted)
+                group = groups.get(folder)
+                if group is None:
+                    group = groups[folder] = _Group(kind, store_of(task) if kind.tracked else None, folder)
+                elif group.kind is not kind:  # two classes in one folder
+                    group = groups.get((folder, kind.family))
+                    if group is None:
+                        store = store_of(task) if kind.tracked else None
+                        group = groups[folder, kind.family] = _Group(kind, store, folder)
+                group.nodes.append(node)
+                group.names.append(names)
+            elif kind.mode == _NOTHING:
+                together.append(node)
+            else:
+                if kind.mode == _OUTPUTS and node.present is None:
+                    try:
+                        node.present = task._outputs_exist()
+                    except Exception as error:
+                        raise _no_outputs(task, error) from error
+                if kind.tracked:
+                    store = store_of(task)
+                    key = (store.root, task.__class__)
+                    group = groups.get(key)
+                    if group is None:
+                        group = groups[key] = _Group(kind, store)
+                    group.nodes.append(node)
+        return list(groups.values()), together
+
+    def _found(self, group: _Group) -> list[tuple[Any, Any, Any]]:
+        """Set ``present`` of the nodes of a group, and return what the engine compares."""
+        if group.folder is None:
+            rows = group.load(self.examiner.run_id, keep=True)
+            return [(node, rows.get(node.task.task_id), self._stats(node)) for node in group.nodes]
+        folder, nodes, wanted = group.folder, group.nodes, group.names
+        self._check_claims(os.path.abspath(folder), nodes, wanted)
+        if not group.tracked:
+            self._look(folder, nodes, wanted)
+            return []
+        rows = group.load(self.examiner.run_id, keep=True)
+        files = plugins.load("files", "local")
+        listed = files.stats(folder) if len(nodes) >= _LIST_FROM else None
+        found = []
+        for node, names in zip(nodes, wanted, strict=True):
+            task = node.task
+            stats: Any = None
+            if listed is not None and len(names) == 1 and "_moved" not in task.__dict__:
+                one = listed.get(names[0])
+                if one is not None and one[0] >= 0:
+                    stats = (one,)
+            if stats is None:
+                stats = self._stats_here(task, folder, names, listed)
+            node.present = stats is not None
+            found.append((node, rows.get(task.task_id), stats))
+        return found
+
+    def _stats_here(self, task: Any, folder: str, names: tuple[str, ...], listed: Any) -> Any:
+        """Return size and time of each output in a folder; None if one is missing."""
+        shape = layout(task)
+        if not names:
+            return None
+        if shape.in_memory or shape.mixed or has_older_name(task):
+            return stats_of(task)
+        if listed is not None:
+            found = [listed.get(name) for name in names]
+            if None in found:
+                return None
+            if all([one[0] >= 0 for one in found]):
+                return tuple(found)
+        stat = plugins.load("files", "local").stat
+        found = [stat(folder + os.sep + name) for name in names]
+        return None if None in found else tuple(found)
+
+    def _stats(self, node: Any) -> Any:
+        """Return size and time of each output of a task that says itself where they are, or whether it is complete."""
+        if node.present is False:
+            return None
+        try:
+            return stats_of(node.task)
+        except Exception as error:
+            raise _no_outputs(node.task, error) from error
+
+    def examine(self, node: Any, row: Any, stats: Any) -> Finding:
+        return self.examiner.examine(node, row, stats)
+
+    def joins(self, node: Any) -> bool:
+        return self._kinds[node.task.__class__].mode == _NOTHING
+
+    def mode(self, node: Any) -> str:
+        kind = self._kinds[node.task.__class__]
+        if kind.is_external(node.task):
+            return "ignore"
+        mode = self.examiner.mode(node.task)
+        # Its own complete() has the last word: what the record says is told, and nothing follows from it.
+        return "warn" if mode == "rerun" and kind.own_rule else mode
+
+    def is_there(self, node: Any) -> bool:
+        """Return whether a task that says itself what it has says so now; True for those whose files speak for them."""
+        mode = self._kinds[node.task.__class__].mode
+        if mode == _ASK:
+            self._complete.pop(id(node.task), None)
+            return self._ask(node.task)
+        return mode != _OUTPUTS or bool(node.task._outputs_exist())
 
     def ask(self, node: Any) -> bool:
         return self._ask(node.task)
 
     def cascades(self, node: Any) -> bool:
         kind = self._kinds[node.task.__class__]
-        if kind.mode == _ASK:
+        if kind.mode == _ASK and (kind.own_rule or self.mode(node) != "rerun"):
             return False  # its own complete() has said all there is to say
         if kind.mode == _NOTHING:
             return True
-        return bool(settings.check_dependencies) and not kind.is_external(node.task)
+        if kind.is_external(node.task):
+            return False
+        return bool(settings.check_dependencies) or (kind.tracked and self.mode(node) == "rerun")
 
     def runnable(self, node: Any) -> bool:
         return not is_external(node.task)
@@ -229,7 +406,8 @@ class TaskView:
         newest = _newest(cls)
         if newest is not cls:
             task, cls = _remake(task, newest), newest
-        kind = _Kind(cls)
+        kind = _Kind(cls, self.examiner.known(cls))
+        self.recalls = self.recalls or (kind.tracked and kind.known.definition.dynamic)
         known = self._families.setdefault(kind.family, cls)
         if known is not cls and not _one_definition(known, cls):
             raise GraphError(
@@ -358,7 +536,7 @@ def requirements_complete(task: Any) -> bool:
             return all(need.complete for need in node.needs)
     from d6tpipe.engine.freshness import judge
 
-    view = TaskView()
+    view = TaskView(examiner=Examiner(Policy("ignore")))
     (node,) = view.graph.add([task])
     judge(view.graph.order[:-1], view)
     return all(need.complete for need in node.needs)

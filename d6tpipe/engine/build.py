@@ -6,9 +6,20 @@ from collections.abc import Callable, Container
 
 from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
-from d6tpipe.engine.plan import UNSETTLED, Plan
+from d6tpipe.engine.plan import GOOD, UNSETTLED, Plan
 from d6tpipe.errors import GraphError, MissingOutputError, warn
-from d6tpipe.interfaces import Event, EventKind, Executor, Failure, Outcome, Reporter, State, Suspension, TaskView
+from d6tpipe.interfaces import (
+    Event,
+    EventKind,
+    Executor,
+    Failure,
+    Ledger,
+    Outcome,
+    Reporter,
+    State,
+    Suspension,
+    TaskView,
+)
 
 __all__ = ["build"]
 
@@ -29,6 +40,7 @@ class _Loop:
         plan: Plan,
         view: TaskView,
         executor: Executor,
+        ledger: Ledger,
         work: Callable[[Node, bool], Outcome],
         report: Reporter,
         refuse: Callable[[Node], Failure],
@@ -36,13 +48,14 @@ class _Loop:
         note: Callable[[Failure], object],
         max_failures: int | None,
     ) -> None:
-        self.graph, self.plan, self.view, self.executor = graph, plan, view, executor
+        self.graph, self.plan, self.view, self.executor, self.ledger = graph, plan, view, executor, ledger
         self.work, self.report, self.refuse, self.fail, self.note = work, report, refuse, fail, note
         self.max_failures = max_failures
         self.failures = 0
         self.stopped = False
         self.telling = False
         self.running: set[Node] = set()
+        self.busy: list[Node] = []  # somebody else builds them
         self.waiting: dict[Node, list[_Waiting]] = {}
         self.suspended: dict[Node, _Waiting] = {}
 
@@ -56,26 +69,47 @@ class _Loop:
                 node = plan.take()
                 if node is None:
                     break
-                self.start(node)
+                if not self.start(node):
+                    self.busy.append(node)
             if self.running:
                 for node, outcome in executor.wait():
                     self.running.discard(node)
                     self.settle(node, outcome)
+            elif self.busy:
+                self.ledger.wait(self.busy)
+                busy, self.busy = self.busy, []
+                plan.retry(busy)
             elif self.suspended:  # nothing runs and nothing can: bodies wait for each other
                 self.break_circle()
             else:
                 break
 
-    def start(self, node: Node) -> None:
+    def start(self, node: Node) -> bool:
+        """Start the body of a node, or settle it without; False if somebody else is at it."""
         view, plan = self.view, self.plan
         if not view.enabled(node):
             plan.disabled(node)
             self.tell_skipped()
-        elif not view.runnable(node):
+            return True
+        if not view.runnable(node):
             self.failed(node, self.refuse(node))
-        else:
+            return True
+        state = self.ledger.claim(node, plan.coming)
+        if state is State.PENDING:
+            plan.postpone(node)
+            return False
+        if state is State.RUNNING:
             self.report(Event(EventKind.STARTED, node.task, State.RUNNING))
             self.submit(node, lambda: self.work(node, plan.is_used(node) or node in self.waiting))
+        else:
+            self.done(node, state, 0.0)
+        return True
+
+    def done(self, node: Node, state: State, seconds: float) -> None:
+        self.plan.built(node, state)
+        self.report(Event(EventKind.COMPLETED, node.task, state, seconds))
+        if self.waiting:
+            self.wake(node)
 
     def submit(self, node: Node, work: Callable[[], Outcome]) -> None:
         self.running.add(node)
@@ -85,13 +119,12 @@ class _Loop:
         node.seconds = outcome.seconds
         if outcome.suspension is not None:
             self.suspend(node, outcome.suspension)
-        elif outcome.failure is not None:
+            return
+        self.ledger.settle(node, outcome)
+        if outcome.failure is not None:
             self.failed(node, outcome.failure)
         else:
-            self.plan.built(node, outcome.state)
-            self.report(Event(EventKind.COMPLETED, node.task, outcome.state, outcome.seconds))
-            if self.waiting:
-                self.wake(node)
+            self.done(node, outcome.state, outcome.seconds)
 
     def failed(self, node: Node, failure: Failure) -> None:
         self.failures += 1
@@ -115,6 +148,7 @@ class _Loop:
         self.tell_skipped()
 
     def close(self, node: Node, suspension: Suspension) -> None:
+        self.ledger.settle(node, Outcome(State.CANCELLED, node.seconds))
         try:
             suspension.close()
         except Exception as error:  # noqa: BLE001  (reported: it must not take the others with it)
@@ -168,7 +202,7 @@ class _Loop:
             if entry.node not in self.suspended:
                 continue
             entry.left.pop(settled, None)
-            if settled.state not in (State.BUILT, State.FRESH):
+            if settled.state not in GOOD:
                 del self.suspended[entry.node]
                 self.give_up(entry.node, entry.suspension, settled)
             elif not entry.left:
@@ -215,6 +249,7 @@ def build(
     plan: Plan,
     view: TaskView,
     executor: Executor,
+    ledger: Ledger,
     work: Callable[[Node, bool], Outcome],
     report: Reporter,
     refuse: Callable[[Node], Failure],
@@ -229,6 +264,8 @@ def build(
     graph, plan, view
         Judged graph, and what of it has to be built.
     executor : Executor
+    ledger : Ledger
+        Asked before a body starts, told what came of it.
     work : callable
         ``work(node, used) -> Outcome`` runs a body; `used` says whether anything waits for its output.
     report : callable
@@ -247,7 +284,7 @@ def build(
     KeyboardInterrupt
         After all that was not settled has been marked as cancelled.
     """
-    loop = _Loop(graph, plan, view, executor, work, report, refuse, fail, note, max_failures)
+    loop = _Loop(graph, plan, view, executor, ledger, work, report, refuse, fail, note, max_failures)
     try:
         loop.run()
     except Exception:

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from d6tpipe.errors import CycleError
-from d6tpipe.interfaces import Failure, State, TaskView
+from d6tpipe.interfaces import Failure, Reason, Standing, State, TaskView
 
 __all__ = ["Graph", "Node"]
 
@@ -26,10 +26,20 @@ class Node:
         What it needs, without repeats, in the order asked for.
     requires : object
         What ``requires()`` returned, kept for the body.
+    names : bytes
+        Stands for the names of the requirements, so that renaming one is seen; empty if they have none.
+    recalled : int
+        How many of `needs`, the last ones, are there because the body asked for them when it was last built.
     present : bool or None
         Whether all of its own outputs exist; None until judged.
     complete : bool or None
         Whether there is nothing to do for it; None until judged.
+    standing : Standing or None
+        What the record says of it, apart from what it needs; None where records do not count.
+    reasons : tuple of Reason
+        What has changed since it was built.
+    digest : bytes or None
+        Stands for what its outputs hold, as far as that is known.
     state : State or None
         What came of it in the run; None if the run did not look at it.
     users : list of Node
@@ -46,8 +56,8 @@ class Node:
     """
 
     __slots__ = (
-        "asked", "chain", "complete", "failure", "key", "mark", "needs", "present", "requires", "seconds", "state",
-        "task", "users", "waiting",
+        "asked", "chain", "complete", "digest", "failure", "key", "mark", "names", "needs", "present", "reasons",
+        "recalled", "requires", "seconds", "standing", "state", "task", "users", "waiting",
     )  # fmt: skip
 
     def __init__(self, task: Any, key: Hashable) -> None:
@@ -55,8 +65,13 @@ class Node:
         self.key = key
         self.needs: tuple[Node, ...] = ()
         self.requires: Any = None
+        self.names = b""
+        self.recalled = 0
         self.mark = _NEW
         self.present: bool | None = None
+        self.digest: bytes | None = None
+        self.standing: Standing | None = None
+        self.reasons: tuple[Reason, ...] = ()
         self.complete: bool | None = None
         self.state: State | None = None
 
@@ -93,6 +108,7 @@ class Graph:
         self._by_instance: dict[int, Node] = {}
         self._by_key: dict[Hashable, Node] = {}
         self._alive: list[Any] = []  # second instances of a node: their id() must not be used again
+        self._recalling = True
 
     def __len__(self) -> int:
         return len(self.order)
@@ -117,19 +133,33 @@ class Graph:
         roots = [self._node(task) for task in tasks]
         known = len(self.order)
         try:
-            for root in roots:
-                if root.mark == _NEW:
-                    self._walk(root)
+            self._walk_all(roots, known)
         except BaseException:
             self.forget(known)
             raise
         return roots
 
+    def _walk_all(self, roots: Sequence[Node], known: int) -> None:
+        try:
+            for root in roots:
+                if root.mark == _NEW:
+                    self._walk(root)
+        except CycleError:
+            # What a body once asked for may need that body by now. Only what is required today makes a circle.
+            if not any(node.recalled for node in self._by_key.values()):
+                raise
+            self.forget(known)
+            self._recalling = False
+            try:
+                self._walk_all(roots, known)
+            finally:
+                self._recalling = True
+
     def forget(self, known: int) -> None:
         """Take back what was added after the graph had `known` nodes: it can be added and judged again."""
         for node in self.order[known:]:
-            node.mark = _NEW
             node.complete = None
+            _undo(node)
         del self.order[known:]
 
     def _node(self, task: Any) -> Node:
@@ -149,8 +179,19 @@ class Graph:
         if tasks:
             needs = tuple([self._node(task) for task in tasks])
             if len(needs) > 1:
-                needs = tuple(dict.fromkeys(needs))
+                once = tuple(dict.fromkeys(needs))
+                if len(once) < len(needs):  # the body gets some of them twice: where, is part of what it gets
+                    place = {need: number for number, need in enumerate(once)}
+                    node.names += repr([place[need] for need in needs]).encode()
+                    needs = once
             node.needs = needs
+        if self._view.recalls and self._recalling:
+            tasks = self._view.recall(node)
+            if tasks:
+                known = set(node.needs)
+                more = [need for need in dict.fromkeys([self._node(task) for task in tasks]) if need not in known]
+                node.recalled = len(more)
+                node.needs += tuple(more)
         node.mark = _OPEN
         return node, iter(node.needs)
 
@@ -175,7 +216,7 @@ class Graph:
                     order.append(node)
         finally:
             for node, _ in stack:  # something was raised
-                node.mark = _NEW
+                _undo(node)
 
     def upstream(self, roots: Sequence[Node]) -> list[Node]:
         """Return `roots` and all that they need, roots first, in the order of asking (depth first)."""
@@ -198,3 +239,11 @@ class Graph:
                 hit.add(node)
         reached = set(self.upstream(roots))
         return [node for node in self.order if node in hit and node in reached]
+
+
+def _undo(node: Node) -> None:
+    """Make as if `node` had not been walked."""
+    node.mark = _NEW
+    node.needs = ()
+    node.names = b""
+    node.recalled = 0

@@ -7,9 +7,9 @@ from collections.abc import Container, Iterable, Sequence
 
 from d6tpipe.engine.graph import Node
 from d6tpipe.errors import CycleError
-from d6tpipe.interfaces import Failure, State, TaskView
+from d6tpipe.interfaces import Failure, Reason, ReasonKind, Standing, State, TaskView
 
-__all__ = ["UNSETTLED", "Plan"]
+__all__ = ["GOOD", "UNSETTLED", "Plan"]
 
 
 class Plan:
@@ -53,8 +53,18 @@ class Plan:
                 node.complete = False
                 self._admit(node)
             elif node.complete and node.state is None:
-                node.state = State.FRESH
+                self._keep(node)
+        for node in forced:
+            node.reasons = (*_FORCED, *node.reasons)
         self._open(self.nodes)
+
+    def _keep(self, node: Node) -> None:
+        """Note that there is nothing to do for a node."""
+        if node.standing is Standing.STALE or node.standing is Standing.UNTRACKED:
+            if self._view.mode(node) == "frozen":
+                node.state = State.FROZEN
+                return
+        node.state = State.STALE if node.standing is Standing.STALE else State.FRESH
 
     def _wanted(self, goals: Iterable[Node], forced: frozenset[Node]) -> dict[Node, None]:
         """Return what must be built and is not in the plan: forced nodes, and incomplete ones that a goal needs."""
@@ -115,10 +125,24 @@ class Plan:
         """Return whether another node of the plan waits for `node`."""
         return bool(node.users)
 
+    def postpone(self, node: Node) -> None:
+        """Note that `node`, just taken, cannot start now; `retry` makes it ready again."""
+        node.state = State.READY
+
+    def retry(self, nodes: Iterable[Node]) -> None:
+        """Queue nodes that were postponed."""
+        for node in nodes:
+            if node.state is State.READY:
+                self._ready(node)
+
+    def coming(self) -> list[Node]:
+        """Return the nodes that are ready, roughly in the order of starting; the queue stays as it is."""
+        return [entry[3] for entry in self._heap if entry[3].state is State.READY]
+
     def built(self, node: Node, state: State = State.BUILT) -> None:
         """Note that `node` is done; what waited only for it becomes ready."""
         node.state = state
-        node.complete = state is State.BUILT
+        node.complete = state in GOOD
         for user in node.users:
             user.waiting -= 1
             if user.waiting == 0 and user.state is State.PENDING:
@@ -199,7 +223,7 @@ class Plan:
             self._admit(new)
         for new in order:
             if new.complete and new.state is None:
-                new.state = State.FRESH
+                self._keep(new)
         self._open([*late, *fresh])
         bad = next((wish for wish in asked if _is_bad(wish)), None)
         waits = [wish for wish in dict.fromkeys(asked) if wish.state in UNSETTLED]
@@ -254,5 +278,8 @@ def _is_bad(node: Node) -> bool:
     return node.state in _BAD
 
 
+_FORCED = (Reason(ReasonKind.FORCED),)
+GOOD = frozenset({State.BUILT, State.FRESH, State.CACHED, State.STALE, State.FROZEN})
+"""Its outputs are there to be used."""
 UNSETTLED = frozenset({State.PENDING, State.READY, State.RUNNING})
 _BAD = frozenset({State.FAILED, State.UPSTREAM_FAILED, State.SKIPPED, State.CANCELLED, State.NO_OUTPUT})

@@ -34,6 +34,10 @@ class Parquet:
     Refused is only what pandas would write without an error and then bring back with other values or labels, or
     not at all: numbers among text labels (they become text), whole numbers beyond 2**53 next to gaps (rounded)
     and the like.
+
+    Notes
+    -----
+    Same data, same bytes, of one version of pyarrow and pandas: both write their version into the file.
     """
 
     name = "parquet"
@@ -162,7 +166,7 @@ class HDF:
 
     Notes
     -----
-    HDF5 writes times into the file: same data does not mean same bytes.
+    Same data, same bytes, except with ``format="table"``: the indexes that PyTables adds to tables carry the time.
     """
 
     name = "hdf"
@@ -175,14 +179,30 @@ class HDF:
             value = _frame(self.name, value)
         need("tables", "The hdf format")
         options = {"key": "data", **options, "mode": "w"}
+        compression = {name: options.pop(name, None) for name in ("complevel", "complib")}
         _touch(path)
-        _write(self.name, lambda: value.to_hdf(path, **options))
+        _write(self.name, lambda: _to_hdf(value, path, compression, options))
 
     def load(self, path: str, **options: Any) -> Any:
         import pandas as pd
 
         need("tables", "The hdf format")
         return pd.read_hdf(path, **{"key": "data", **options})
+
+
+def _to_hdf(value: Any, path: str, compression: dict[str, Any], options: dict[str, Any]) -> None:
+    import pandas as pd
+
+    with pd.HDFStore(path, mode="w", **compression) as store:
+        file = store.root._v_file
+        for name in ("create_array", "create_carray", "create_earray", "create_table", "create_vlarray"):
+            setattr(file, name, _without_times(getattr(file, name)))
+        value.to_hdf(store, **options)
+
+
+def _without_times(create: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of an HDF5 file that does not write the time of its call into the file, as it would."""
+    return lambda *arguments, **options: create(*arguments, **{**options, "track_times": False})
 
 
 # -- what may be saved -------------------------------------------------------------------------------------

@@ -14,6 +14,10 @@ class Torch:
     """Anything ``torch.save`` takes: a whole model, a ``state_dict``, tensors.
 
     ``weights_only`` is False unless given: a whole model is not only weights, and the files are our own.
+
+    Notes
+    -----
+    The file has neither name nor time in it; beyond that the bytes are as reproducible as torch makes them.
     """
 
     name = "torch"
@@ -31,7 +35,13 @@ class Torch:
 
 
 class Keras:
-    """A keras model in HDF5. Options go to ``model.save`` and ``load_model``."""
+    """A keras model in HDF5. Options go to ``model.save`` and ``load_model``.
+
+    Notes
+    -----
+    HDF5 writes times into the file: same model does not mean same bytes, and a model that is built again counts as
+    changed.
+    """
 
     name = "keras"
     suffix = "hdf5"
@@ -47,7 +57,7 @@ class Keras:
 
 
 class Datatable:
-    """An H2O datatable frame in its own binary format."""
+    """An H2O datatable frame in its own binary format, whose bytes are as reproducible as datatable makes them."""
 
     name = "datatable"
     suffix = "nff"

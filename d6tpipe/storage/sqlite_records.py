@@ -108,6 +108,19 @@ class SqliteRecords(SqliteStore):
 
         return self._ask(ask, dict)
 
+    def load_one(self, family: str, task_id: str, run_id: str | None = None) -> Hot | None:
+        """Return what `load_hot` has of one task; see `Records.load_one`."""
+        task = (family, task_id)
+
+        def ask(connection: sqlite3.Connection) -> Hot | None:
+            row = connection.execute(f"SELECT stage, digest, seal FROM hot {_OF_TASK}", task).fetchone()
+            mark = f"SELECT 1 FROM building {_OF_TASK} AND run_id IS NOT ? LIMIT 1"
+            if connection.execute(mark, (*task, run_id)).fetchone():
+                return (STAGES[0], *(row[1:] if row else _NOTHING))
+            return (STAGES[row[0]], row[1], row[2]) if row else None
+
+        return self._ask(ask, _none)
+
     def get(self, task_id: str, run_id: str | None = None) -> Record | None:
         """Return the record of one task, or None; see `Records.get`."""
 
@@ -342,7 +355,7 @@ def _none() -> None:
 
 
 def _is_sound(row: tuple[Any, ...]) -> bool:
-    return row[1] in (1, 2) and isinstance(row[2], bytes) and isinstance(row[3], bytes)
+    return row[1] in (1, 2, 3) and isinstance(row[2], bytes) and isinstance(row[3], bytes)
 
 
 def _families(connection: sqlite3.Connection, task_id: str) -> list[str]:

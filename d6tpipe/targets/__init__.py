@@ -17,6 +17,7 @@ import luigi
 
 from d6tpipe import cache, plugins, settings
 from d6tpipe.errors import DeclarationError, NotBuiltError, PipeError, StorageError
+from d6tpipe.interfaces import Writer, Written
 
 __all__ = [
     "CSVGZPandasTarget",
@@ -89,7 +90,7 @@ class CacheTarget(luigi.LocalTarget):
 
     def save(self, df: Any) -> str:
         """Keep a value, of any kind; return the path."""
-        cache.data[self.path] = df
+        cache.keep(self.path, df, plugins.load("digests", "content")(df))
         return self.path
 
 
@@ -232,10 +233,11 @@ class DataTarget(luigi.LocalTarget):
         # luigi does string arithmetic on `path`, which is a Path here.
         return luigi.LocalTarget(str(self.path), format=self.format)
 
-    def store(self, fill: Callable[[str], None]) -> None:
-        """Call ``fill(temporary path)``, then give the file its name."""
-        _files().write(self._text, fill)
+    def store(self, fill: Callable[[str], None]) -> Written:
+        """Call ``fill(temporary path)``, then give the file its name; return size, time and digest."""
+        written: Written = _files().write(self._text, fill)
         _forget(self._text)
+        return written
 
     def _load(self, read: Callable[..., Any], where: Any, cached: bool, options: dict[str, Any]) -> Any:
         slot = stamp = None
@@ -352,9 +354,19 @@ class FormatTarget(DataTarget):
         value = options.pop(self._argument, df) if df is _MISSING else df
         if value is _MISSING:
             raise TypeError(f"save() needs the value to save, as the first argument or as {self._argument}=")
-        writer = plugins.load("formats", self.format_name)
-        self.store(lambda temporary: writer.save(value, temporary, **options))
+        self.store_value(value, options, _files())
         return self.path
+
+    def store_value(self, value: Any, options: dict[str, Any], files: Writer) -> Written:
+        """Save a value with these options through `files`; return size, time and digest."""
+        form = plugins.load("formats", self.format_name)
+        written = (
+            files.write_stream(self._text, lambda stream: form.dump(value, stream, **options))
+            if _dumps(type(form))
+            else files.write(self._text, lambda temporary: form.save(value, temporary, **options))
+        )
+        _forget(self._text)
+        return written
 
 
 class CSVPandasTarget(FormatTarget):
@@ -393,6 +405,16 @@ class PickleTarget(FormatTarget):
 
     format_name = "pickle"
     _argument = "obj"
+
+
+def _dumps(form: type) -> bool:
+    """Return whether instances of a format have a ``dump`` that writes what their ``save`` does."""
+    for kind in form.__mro__:
+        if "dump" in vars(kind):
+            return True
+        if "save" in vars(kind):  # overrides a dump further up
+            return False
+    return False
 
 
 def _files() -> Any:

@@ -8,7 +8,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, cast
 
 import luigi
 from luigi.task import flatten
@@ -17,6 +17,7 @@ from d6tpipe import cache, plugins, settings
 from d6tpipe.binding import FRAME
 from d6tpipe.errors import DeclarationError, NotBuiltError, OutputKeyError, StorageError
 from d6tpipe.identity import FILE_NAME_BYTES, file_name, nearest
+from d6tpipe.interfaces import Writer, Written
 from d6tpipe.targets import CacheTarget, DataTarget, FormatTarget
 from d6tpipe.tasks.base import Task
 from d6tpipe.tasks.external import is_external
@@ -155,12 +156,10 @@ class TaskData(Task):
         else:  # the author says where
             made = {"data": self.output()} if shape.single else self.output()
         values = {"data": data} if shape.single else data
-        pairs = [(made[key], values[key]) for key in shape.keys]
-        if not shape.single:
-            pairs.sort(key=_when)
-        _save_together(pairs, kwargs)
+        written = _save_together({key: (made[key], values[key]) for key in shape.keys}, kwargs)
         if frame is not None and frame.task is self:
             frame.saved.update(shape.keys)
+            frame.written.update(written)
 
     def _wrong_keys(self, data: Any) -> OutputKeyError:
         keys = list(layout(self).keys)
@@ -180,6 +179,9 @@ class TaskData(Task):
             facts={"persist": keys, "missing": missing or "none", "unknown": unknown or "none"},
             hint=f"Did you mean '{near}'?" if near else "Save every output, once, in one call.",
         )
+
+    def _note_run(self, frame: Any) -> Any:
+        return plugins.load("services", "hand_run")(self, frame)
 
     def _before_run(self, frame: Any) -> None:
         # d6tflow's users write to output().path themselves
@@ -327,7 +329,7 @@ class TaskData(Task):
         """
         self.metadata = data
         writer = plugins.load("formats", "pickle")
-        plugins.load("files", "local").write(self._meta_path(), lambda temporary: writer.save(data, temporary))
+        plugins.load("files", "local").write_stream(self._meta_path(), lambda stream: writer.dump(data, stream))
 
     def metaSave(self, data: Any) -> None:
         """Store metadata; the older name of `saveMeta`."""
@@ -412,41 +414,53 @@ class TaskData(Task):
         return self.get_pipe().push_preview(**kwargs)
 
 
-def _when(pair: tuple[Any, Any]) -> int:
+def _when(target: Any) -> int:
     """Return the rank of an output in `_save_together`: what can still be given up comes first."""
-    kind = type(pair[0])
+    kind = type(target)
     return 0 if getattr(kind, "save", None) is FormatTarget.save else 2 if issubclass(kind, CacheTarget) else 1
 
 
-def _save_together(pairs: list[tuple[Any, Any]], options: dict[str, Any]) -> None:
-    """Save several values so that no file gets its final name before all are written."""
-    if not pairs:
-        return
-    (target, value), rest = pairs[0], pairs[1:]
+def _save_together(outputs: dict[str, tuple[Any, Any]], options: dict[str, Any]) -> dict[str, Written]:
+    """Save values so that no file gets its final name before all are written.
+
+    Returns
+    -------
+    dict of str to Written
+        Without those whose target has a ``save`` of its own: what it did is not known here.
+    """
+    files = plugins.load("files", "local")
+    if len(outputs) == 1:
+        ((key, (target, value)),) = outputs.items()
+        written = _save_one(target, value, options, files)
+        return {} if written is None else {key: written}
+    found = {}
+    with files.together() as group:
+        for key, (target, value) in sorted(outputs.items(), key=lambda item: _when(item[1][0])):
+            written = _save_one(target, value, options, group)
+            if written is not None:
+                found[key] = written
+    return found
+
+
+def _save_one(target: Any, value: Any, options: dict[str, Any], files: Writer) -> Written | None:
+    save = getattr(type(target), "save", None)
+    if save is FormatTarget.save:
+        return cast("FormatTarget", target).store_value(value, options, files)
     if not hasattr(target, "save"):
         raise DeclarationError(
             "save() needs targets that can save",
             facts={"target": repr(target)},
             hint="Let output() return d6tpipe.targets, or write the file in run() and do not call save().",
         )
-    if getattr(type(target), "save", None) is not FormatTarget.save:
-        if type(target) is DataTarget:
-            raise DeclarationError(
-                "save() cannot know how: the class has no format for this output",
-                facts={"path": target},
-                hint="Derive it from TaskPickle, TaskPqPandas ..., or name a format: persist = {'model': 'pickle'}.",
-            )
-        target.save(value, **options)
-        _save_together(rest, options)
-        return
-
-    writer = plugins.load("formats", target.format_name)
-
-    def fill(temporary: str) -> None:
-        writer.save(value, temporary, **options)
-        _save_together(rest, options)
-
-    target.store(fill)
+    if type(target) is DataTarget:
+        raise DeclarationError(
+            "save() cannot know how: the class has no format for this output",
+            facts={"path": target},
+            hint="Derive it from TaskPickle, TaskPqPandas ..., or name a format: persist = {'model': 'pickle'}.",
+        )
+    target.save(value, **options)
+    stamp = cache.stamp(target.path) if isinstance(target, CacheTarget) else None
+    return None if stamp is None else Written(-1, *stamp)
 
 
 def _load(target: Any, cached: bool, task: Any) -> Any:

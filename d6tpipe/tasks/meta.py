@@ -176,20 +176,29 @@ def _run(method: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: d
     elif frame.entered:  # super().run()
         return method(task, *args, **kwargs)
     frame.entered = True
+    # Nobody's run has started it, so nobody else writes down what comes of it.
+    note = None if frame.in_run else task._note_run(frame)
     tokens = FRAME.set(frame), BINDING.set(task._binding)
     try:
         task._before_run(frame)
         value = method(task, *args, **kwargs)
         if value.__class__ is not GeneratorType:
             task._after_run(frame, value)
-            return value
+    except Exception as error:
+        if note is not None:
+            note.failed(error)
+        raise
     finally:
         BINDING.reset(tokens[1])
         FRAME.reset(tokens[0])
-    return _drive(task, value, frame)
+    if value.__class__ is GeneratorType:
+        return _drive(task, value, frame, note)
+    if note is not None:
+        note.finished()
+    return value
 
 
-def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame) -> Generator[Any, Any, Any]:
+def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame, note: Any) -> Generator[Any, Any, Any]:
     """Step a body that asks for requirements while running, each step bound as `_wrap_run` does."""
     step: Callable[[Any], Any] = body.send
     argument: Any = None
@@ -198,9 +207,17 @@ def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame) -> Generator
             tokens = FRAME.set(frame), BINDING.set(task._binding)
             try:
                 wanted = _listed(step(argument))
+                if note is not None:
+                    frame.asked.append(wanted)
             except StopIteration as stop:
                 task._after_run(frame, stop.value)
+                if note is not None:
+                    note.finished()
                 return stop.value
+            except Exception as error:
+                if note is not None:
+                    note.failed(error)
+                raise
             finally:
                 BINDING.reset(tokens[1])
                 FRAME.reset(tokens[0])

@@ -15,7 +15,7 @@ from d6tpipe.errors import DeclarationError, PluginError
 from d6tpipe.identity import FILE_NAME_BYTES, file_name
 from d6tpipe.targets import CacheTarget, FormatTarget
 
-__all__ = ["Layout", "folder", "layout", "locate", "target_at", "targets"]
+__all__ = ["Layout", "folder", "layout", "locate", "root_of", "target_at", "targets"]
 
 _OPTIONS = ("path", "persist", "pipename", "save_attrib", "target_class", "target_dir", "target_ext", "task_group")
 
@@ -149,16 +149,23 @@ def stated_path(task: Any) -> str | None:
     return None if path is None else os.fspath(path)
 
 
-def folder_of(task: Any, plan: Blueprint, where: str | None) -> str:
-    """Return the folder of the outputs of a task, or of its class; `where` is the data folder its workflow says."""
+def root_of(task: Any) -> str:
+    """Return the data folder that the outputs of a task lie in: the one of its workflow, its class or the settings."""
+    return _root(task, blueprint(type(task)), task._bound_path())
+
+
+def _root(task: Any, plan: Blueprint, where: str | None) -> str:
     root: Any = where
     if root is None:
         # the class attribute, or an attribute set on this instance
         root = None if "path" in plan.by_name else getattr(task, "path", None)
-    if root is None:
-        root = settings.dirpath
+    return os.fspath(settings.dirpath if root is None else root)
+
+
+def folder_of(task: Any, plan: Blueprint, where: str | None) -> str:
+    """Return the folder of the outputs of a task, or of its class; `where` is the data folder its workflow says."""
     group = option(task, plan, "task_group")
-    pieces = [os.fspath(root)]
+    pieces = [_root(task, plan, where)]
     if group is not None:
         pieces.append(f"group={group}")
     pieces.append(str(option(task, plan, "target_dir", plan.family.split("_")[0])))

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from xxhash import xxh3_128_digest
+
 from d6tpipe.errors import StorageError
-from d6tpipe.interfaces import Event, Failure, Files, Outcome, State
-from d6tpipe.records import STAGES, Hot, Record
+from d6tpipe.interfaces import Event, Failure, Files, Outcome, State, Writer, Written
 from d6tpipe.storage.files import temporary_name
+from d6tpipe.storage.memory_records import MemoryRecords
 
 __all__ = [
     "Crash",
     "FaultyFiles",
     "MemoryFiles",
     "MemoryRecords",
+    "OpenLedger",
     "Recorder",
     "ScriptedBodies",
     "ScriptedExecutor",
@@ -43,11 +48,13 @@ class MemoryFiles:
 
     Notes
     -----
-    A ``fill`` function writes to a path, so `write` gives it one in a scratch folder of the real disk.
+    A ``fill`` function writes to a path, so `write` gives it one in a scratch folder of the real disk. Times are
+    1, 2, 3 ...: the number of the write.
     """
 
     def __init__(self, contents: dict[str, bytes] | None = None) -> None:
         self.contents: dict[str, bytes] = dict(contents or {})
+        self.times: dict[str, int] = {}
         self.folders: set[str] = set()
         for path in self.contents:
             self._add_folders(os.path.dirname(path))
@@ -71,27 +78,80 @@ class MemoryFiles:
         """Return 0: what a dead process leaves behind is not in another's memory."""
         return 0
 
-    def write(self, path: str, fill: Callable[[str], None]) -> None:
+    def stat(self, path: str) -> tuple[int, int] | None:
+        below = [path] if path in self.contents else self._below(path) if path in self.folders else None
+        if below is None:
+            return None
+        return sum(len(self.contents[file]) for file in below), max([self.times.get(file, 0) for file in below] or [0])
+
+    def stats(self, folder: str) -> dict[str, tuple[int, int]]:
+        found = {}
+        for name in self.listing(folder):
+            path = os.path.join(folder, name)
+            found[name] = (-2, 0) if path in self.folders else (len(self.contents[path]), self.times.get(path, 0))
+        return found
+
+    def digest(self, path: str) -> bytes:
+        if path in self.contents:
+            return xxh3_128_digest(self.contents[path])
+        if path not in self.folders:
+            raise StorageError("Cannot read a file", facts={"path": path, "reason": "there is none"})
+        return xxh3_128_digest(repr([(file[len(path) :], self.contents[file]) for file in self._below(path)]).encode())
+
+    def _below(self, folder: str) -> list[str]:
+        return sorted(path for path in self.contents if path.startswith(folder + os.sep))
+
+    def write(self, path: str, fill: Callable[[str], None]) -> Written:
+        return self._keep(path, self._filled(path, fill))
+
+    def write_stream(self, path: str, put: Callable[[Any], None]) -> Written:
+        return self._keep(path, self._streamed(path, put))
+
+    @contextmanager
+    def together(self) -> Iterator[Writer]:
+        group = _MemoryGroup(self)
+        yield group
+        for path, content in group.waiting:
+            self._keep(path, content)
+
+    def _keep(self, path: str, content: bytes) -> Written:
+        self._add_folders(os.path.dirname(path))
+        self.contents[path] = content
+        self.times[path] = max(self.times.values(), default=0) + 1
+        return Written(len(content), self.times[path], xxh3_128_digest(content))
+
+    def _check_place(self, path: str) -> None:
         self._refuse_file_as_folder(path, os.path.dirname(path))
         if path in self.folders:
             raise StorageError("Cannot write a file", facts={"path": path, "reason": "there is a folder"})
+
+    def _streamed(self, path: str, put: Callable[[Any], None]) -> bytes:
+        self._check_place(path)
+        stream = io.BytesIO()
+        try:
+            put(stream)
+        except OSError as error:
+            raise StorageError("Cannot write a file", facts={"path": path, "reason": error}) from error
+        return stream.getvalue()
+
+    def _filled(self, path: str, fill: Callable[[str], None]) -> bytes:
+        self._check_place(path)
         scratch = tempfile.mkdtemp()
         try:
             temporary = os.path.join(scratch, temporary_name(os.path.basename(path)))
             try:
                 fill(temporary)
                 with open(temporary, "rb") as file:
-                    content = file.read()
+                    return file.read()
             except OSError as error:
                 raise StorageError("Cannot write a file", facts={"path": path, "reason": error}) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        self._add_folders(os.path.dirname(path))
-        self.contents[path] = content
 
     def remove(self, path: str) -> bool:
         if path in self.folders:
             raise StorageError("Cannot remove a file", facts={"path": path, "reason": "it is a folder"})
+        self.times.pop(path, None)
         return self.contents.pop(path, None) is not None
 
     def _refuse_file_as_folder(self, path: str, folder: str) -> None:
@@ -102,12 +162,31 @@ class MemoryFiles:
             folder = parent if parent != folder else ""
 
 
+class _MemoryGroup:
+    """What `MemoryFiles.together` gives."""
+
+    def __init__(self, files: MemoryFiles) -> None:
+        self.files = files
+        self.waiting: list[tuple[str, bytes]] = []
+
+    def write(self, path: str, fill: Callable[[str], None]) -> Written:
+        return self._wait(path, self.files._filled(path, fill))
+
+    def write_stream(self, path: str, put: Callable[[Any], None]) -> Written:
+        return self._wait(path, self.files._streamed(path, put))
+
+    def _wait(self, path: str, content: bytes) -> Written:
+        self.waiting.append((path, content))
+        time = max(self.files.times.values(), default=0) + len(self.waiting)
+        return Written(len(content), time, xxh3_128_digest(content))
+
+
 class FaultyFiles:
     """Any ``Files``, with one operation that fails.
 
-    Operations are counted from 1 in the order they happen. ``exists``, ``listing``, ``ensure_folder`` and
-    ``remove`` are one each; a ``write`` is three, so that a test can stop it wherever it matters: before
-    anything is written, with half of it written, and after the rename.
+    Operations are counted from 1 in the order they happen. Questions, ``ensure_folder`` and ``remove`` are one each;
+    a ``write`` or ``write_stream`` is three, so that a test can stop it wherever it matters: before anything is
+    written, with half of it written, and after the rename. Of files written ``together`` the renames come at the end.
 
     Parameters
     ----------
@@ -152,7 +231,37 @@ class FaultyFiles:
         self._step(f"remove {path}")
         return self.inner.remove(path)
 
-    def write(self, path: str, fill: Callable[[str], None]) -> None:
+    def stat(self, path: str) -> tuple[int, int] | None:
+        self._step(f"stat {path}")
+        return self.inner.stat(path)
+
+    def stats(self, folder: str) -> dict[str, tuple[int, int]]:
+        self._step(f"stats {folder}")
+        return self.inner.stats(folder)
+
+    def digest(self, path: str) -> bytes:
+        self._step(f"digest {path}")
+        return self.inner.digest(path)
+
+    def write(self, path: str, fill: Callable[[str], None]) -> Written:
+        written = self._filled(self.inner, path, fill)
+        self._step(f"renamed {path}")
+        return written
+
+    def write_stream(self, path: str, put: Callable[[Any], None]) -> Written:
+        written = self._streamed(self.inner, path, put)
+        self._step(f"renamed {path}")
+        return written
+
+    @contextmanager
+    def together(self) -> Iterator[Writer]:
+        with self.inner.together() as inner:
+            group = _FaultyGroup(self, inner)
+            yield group
+        for path in group.paths:
+            self._step(f"renamed {path}")
+
+    def _filled(self, inner: Writer, path: str, fill: Callable[[str], None]) -> Written:
         self._step(f"write {path}")
 
         def half(temporary: str) -> None:
@@ -167,14 +276,48 @@ class FaultyFiles:
                     os.rename(temporary, beside)
                 raise
 
-        self.inner.write(path, half)
-        self._step(f"renamed {path}")
+        return inner.write(path, half)
+
+    def _streamed(self, inner: Writer, path: str, put: Callable[[Any], None]) -> Written:
+        self._step(f"write {path}")
+
+        def half(stream: Any) -> None:
+            whole = io.BytesIO()
+            put(whole)
+            content = whole.getvalue()
+            try:
+                self._step(f"fill {path}")
+            except BaseException as error:
+                stream.write(content[: len(content) // 2])
+                if isinstance(error, Crash) and hasattr(stream, "name"):
+                    beside = os.path.join(os.path.dirname(stream.name), temporary_name(os.path.basename(path)))
+                    os.rename(stream.name, beside)
+                raise
+            stream.write(content)
+
+        return inner.write_stream(path, half)
 
     def _step(self, name: str) -> None:
         self.count += 1
         self.log.append(name)
         if self.count == self.at:
             raise self.error
+
+
+class _FaultyGroup:
+    """What `FaultyFiles.together` gives."""
+
+    def __init__(self, files: FaultyFiles, inner: Writer) -> None:
+        self.files, self.inner = files, inner
+        self.paths: list[str] = []
+
+    def write(self, path: str, fill: Callable[[str], None]) -> Written:
+        self.paths.append(path)
+        return self.files._filled(self.inner, path, fill)
+
+    def write_stream(self, path: str, put: Callable[[Any], None]) -> Written:
+        self.paths.append(path)
+        return self.files._streamed(self.inner, path, put)
 
 
 def halve(path: str) -> None:
@@ -235,10 +378,23 @@ class ScriptedView:
             raise found
         return tuple(found)
 
-    def present(self, nodes: Sequence[Any]) -> None:
+    recalls = False
+
+    def recall(self, node: Any) -> Sequence[Any]:
+        return ()
+
+    def look(self, nodes: Sequence[Any]) -> Iterable[Any]:
         for node in nodes:
-            self.looked[node.task] += 1
-            node.present = node.task in self.outputs
+            if node.present is None:
+                self.looked[node.task] += 1
+                node.present = node.task in self.outputs
+        return ()
+
+    def joins(self, node: Any) -> bool:
+        return False
+
+    def mode(self, node: Any) -> str:
+        return "ignore"
 
     def cascades(self, node: Any) -> bool:
         return self.cascade
@@ -311,6 +467,29 @@ class _ScriptedSuspension:
         self.generator.close()
 
 
+class OpenLedger:
+    """The ``Ledger`` protocol without locks and records: every body may run.
+
+    Attributes
+    ----------
+    log : list of (str, task)
+        "claim" and "settle", as they happen.
+    """
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, Any]] = []
+
+    def claim(self, node: Any, coming: Callable[[], Iterable[Any]]) -> State:
+        self.log.append(("claim", node.task))
+        return State.RUNNING
+
+    def settle(self, node: Any, outcome: Outcome) -> None:
+        self.log.append(("settle", node.task))
+
+    def wait(self, nodes: Sequence[Any]) -> None:
+        """Return at once."""
+
+
 class ScriptedExecutor:
     """The ``Executor`` protocol: work ends in the order that the test says.
 
@@ -376,87 +555,3 @@ class Recorder:
     def of(self, kind: str) -> list[Any]:
         """Return the tasks of all events of one kind ("started", "completed", "failed", "skipped")."""
         return [event.task for event in self.events if event.kind == kind]
-
-
-class MemoryRecords:
-    """The ``Records`` protocol on dicts; holds JSON text, so a later change of a record does not get in.
-
-    Attributes
-    ----------
-    log : list of (str, list of task ids)
-        "building", "write", "withdraw" and "forget", as they happen; "flush" and "close" with an empty list.
-    """
-
-    def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
-        self.hot: dict[str, tuple[str, Hot]] = {}  # task id to (family, hot)
-        self.marks: dict[str, tuple[str, set[str]]] = {}  # task id to (family, runs)
-        self.sources: dict[str, str] = {}
-        self.log: list[tuple[str, list[str]]] = []
-
-    def _announced(self, task_id: str, run_id: str | None) -> bool:
-        return any(run != run_id for run in self.marks.get(task_id, ("", set()))[1])
-
-    def load_hot(self, families: Iterable[str] | None = None, run_id: str | None = None) -> dict[str, Hot]:
-        wanted = None if families is None else set(families)
-        found = {task: hot for task, (family, hot) in self.hot.items() if wanted is None or family in wanted}
-        for task, (family, _) in self.marks.items():
-            if (wanted is None or family in wanted) and self._announced(task, run_id):
-                found[task] = (STAGES[0], *found.get(task, ("", b"", b""))[1:])
-        return found
-
-    def get(self, task_id: str, run_id: str | None = None) -> Record | None:
-        announced = self._announced(task_id, run_id)
-        if task_id in self.texts:
-            record = Record.from_json(self.texts[task_id])
-            record.stage = STAGES[0] if announced else record.stage
-            return record
-        return Record(task_id, self.marks[task_id][0], stage=STAGES[0]) if announced else None
-
-    def all(self) -> Iterator[Record]:
-        for task_id in [*self.texts, *(task for task in self.marks if task not in self.texts)]:
-            record = self.get(task_id)
-            if record is not None:
-                yield record
-
-    def building(self, tasks: Iterable[tuple[str, str]], run_id: str) -> None:
-        tasks = list(tasks)
-        self.log.append(("building", [task for _, task in tasks]))
-        for family, task in tasks:
-            self.marks.setdefault(task, (family, set()))[1].add(run_id)
-
-    def withdraw(self, tasks: Iterable[tuple[str, str]], run_id: str) -> None:
-        tasks = list(tasks)
-        self.log.append(("withdraw", [task for _, task in tasks]))
-        for _, task in tasks:
-            self.marks.get(task, ("", set()))[1].discard(run_id)
-
-    def write(self, records: Iterable[Record]) -> None:
-        records = list(records)
-        self.log.append(("write", [record.task_id for record in records]))
-        for record in records:
-            if record.stage not in STAGES[1:]:
-                raise ValueError(f"stage {record.stage!r} is announced by building()")
-            self.texts.pop(record.task_id, None)
-            self.texts[record.task_id] = record.to_json()
-            self.hot[record.task_id] = (record.family, (record.stage, record.digest, record.seal))
-            self.marks.pop(record.task_id, None)
-
-    def forget(self, task_ids: Iterable[str]) -> None:
-        task_ids = list(task_ids)
-        self.log.append(("forget", task_ids))
-        for held in (self.texts, self.hot, self.marks):
-            for task in task_ids:
-                held.pop(task, None)
-
-    def put_source(self, hash: str, text: str) -> None:
-        self.sources.setdefault(hash, text)
-
-    def get_source(self, hash: str) -> str | None:
-        return self.sources.get(hash)
-
-    def flush(self) -> None:
-        self.log.append(("flush", []))
-
-    def close(self) -> None:
-        self.log.append(("close", []))

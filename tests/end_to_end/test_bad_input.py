@@ -38,7 +38,8 @@ def run(task, **options):
 
 def files(folder="data") -> set[str]:
     """Return every file below a folder, temporary ones too."""
-    return {str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()}
+    found = [path for path in Path(folder).rglob("*") if path.is_file() and ".d6tpipe" not in path.parts]
+    return {str(path.relative_to(folder)) for path in found}
 
 
 def says(error, *words):
@@ -807,7 +808,8 @@ def test_a_folder_that_cannot_be_written_is_named_and_other_tasks_go_on(as_ordin
 
 def test_a_file_where_a_folder_should_be_is_named():
     Path("data").write_text("I was here first")
-    (failure,) = run(Source(), abort=False).failures
+    with pytest.warns(UserWarning, match="ot a directory"):  # neither locks nor records have a place
+        (failure,) = run(Source(), abort=False).failures
     assert isinstance(failure.error, StorageError)
     says(failure.error, os.path.abspath("data"), "not a")
     assert "I was here first" == Path("data").read_text()
@@ -948,6 +950,6 @@ def test_forcing_what_the_flow_does_not_hold_is_not_silent():
             yield Source()
             self.save(1)
 
-    run(Asks())
     with pytest.warns(UserWarning, match=r"forced=Source\(.*no task of the flow"):
-        assert 0 == run(Asks(), forced=Source()).counts["built"]
+        assert 2 == run(Asks(), forced=Source()).counts["built"]
+    assert 2 == run(Asks(), forced=Source()).counts["built"], "what a body has asked for is part of the flow from then on"

@@ -107,7 +107,7 @@ def watch(runner: Callable[..., Any], pipeline: Callable[[list[Any]], Any], fold
                 seen.result = runner(roots if isinstance(roots, list) else [roots])
             seen.ok = bool(seen.result.scheduling_succeeded) and seen.result.status.name.startswith("SUCCESS")
         for path in sorted(Path().rglob("*")):
-            if path.is_file():
+            if path.is_file() and ".d6tpipe" not in path.parts:
                 content = path.read_bytes()
                 seen.files[str(path)] = gzip.decompress(content) if path.suffix == ".gz" else content
         for name in MockFileSystem().listdir(""):

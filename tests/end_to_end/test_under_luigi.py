@@ -116,7 +116,8 @@ def luigi_build(tasks, workers=1):
 
 
 def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and ".d6tpipe" not in path.parts]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 ROOTS = {

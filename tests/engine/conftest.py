@@ -11,7 +11,7 @@ from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph
 from d6tpipe.engine.plan import Plan
 from d6tpipe.interfaces import Failure
-from d6tpipe.testing import Recorder, ScriptedBodies, ScriptedExecutor, ScriptedView
+from d6tpipe.testing import OpenLedger, Recorder, ScriptedBodies, ScriptedExecutor, ScriptedView
 
 
 class World:
@@ -31,7 +31,8 @@ class World:
         self.plan = Plan(self.graph.order, nodes, self.view, again)
         self.executor = ScriptedExecutor(order, capacity)
         build(
-            self.graph, self.plan, self.view, self.executor, self.work, self.told, self._refuse, self._fail,
+            self.graph, self.plan, self.view, self.executor, OpenLedger(), self.work, self.told, self._refuse,
+            self._fail,
             self.failures.append, **options,
         )  # fmt: skip
         return self

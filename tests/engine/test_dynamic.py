@@ -174,14 +174,14 @@ def test_asking_for_a_task_that_cannot_say_what_it_needs_fails_the_asker_and_nob
 
 def test_asking_for_a_task_that_cannot_be_looked_at_fails_the_asker_and_nobody_else(world):
     found = world({"x": ["fine"]}, bodies={"a": asking(["x", "bad"]), "b": asking(["x"])}, present=["x", "fine"])
-    look = found.view.present
+    answer = found.view.look
 
-    def present(nodes):
-        look(nodes)
+    def look(nodes):
         if any(node.task == "bad" for node in nodes):
             raise OSError("no such server")
+        return answer(nodes)
 
-    found.view.present = present
+    found.view.look = look
     found.build("a", "b")
     assert {"a": "failed", "b": "built", "x": "fresh"} == {name: found.states[name] for name in "abx"}
     assert ["no such server"] == [str(failure.error) for failure in found.failures]

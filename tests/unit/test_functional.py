@@ -48,7 +48,8 @@ def flow(ran):
 
 
 def files(folder) -> list[str]:
-    return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file())
+    found = [p.relative_to(folder) for p in Path(folder).rglob("*") if p.is_file()]
+    return sorted(str(p) for p in found if ".d6tpipe" not in p.parts)
 
 
 def registered(name: str) -> list[type]:

@@ -121,7 +121,7 @@ def test_equal_bytes_have_an_equal_digest_wherever_and_whenever_they_are_written
 
 
 def test_the_digest_changes_with_content_key_and_format() -> None:
-    made = {combined_digest([OutputRecord(*row)]) for row in [
+    made = {combined_digest("A", [OutputRecord(*row)]) for row in [
         ("data", "", 1, 1, b"x", "csv"), ("data", "", 1, 1, b"y", "csv"),
         ("date", "", 1, 1, b"x", "csv"), ("data", "", 1, 1, b"x", "text"),
     ]}  # fmt: skip

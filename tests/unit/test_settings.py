@@ -31,6 +31,8 @@ DEFAULTS = {
     "cloud_fs_prefix": None,
     "cloud_fs_enabled": False,
     "unknown_parameters": "error",
+    "durable": False,
+    "verify": "stat",
     "parameter_count": 20,
     "parameter_length": 64,
 }

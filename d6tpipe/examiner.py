@@ -1,0 +1,425 @@
+"""A close look at tasks: what their classes say, what lies on the disk, what is recorded, and how these differ.
+
+The engine compares seals; here is what it asks when a seal does not match, or when something upstream has no record.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import luigi
+from luigi.task import flatten
+
+from d6tpipe import cache, plugins, settings
+from d6tpipe.binding import binding_for, bound
+from d6tpipe.constructor import blueprint
+from d6tpipe.definitions import Definition, definition, same_module
+from d6tpipe.engine.differences import CLASS_KINDS, Present, differences, of_outputs
+from d6tpipe.engine.freshness import expected_seal, joined_digest
+from d6tpipe.interfaces import Finding, Reason, ReasonKind, Stats
+from d6tpipe.machine import boot_id, boot_tag, host_name
+from d6tpipe.policy import Policy
+from d6tpipe.records import InputRecord, OutputRecord, Record, combined_digest
+from d6tpipe.stores import MEMORY, Store, store_at
+from d6tpipe.targets import CacheTarget, FormatTarget
+from d6tpipe.tasks import TaskAggregator, TaskData
+from d6tpipe.tasks.base import Task
+from d6tpipe.tasks.external import is_external
+from d6tpipe.tasks.outputs import has_older_name, layout, locate, root_of
+from d6tpipe.values import text
+
+__all__ = [
+    "DURABLE", "OBSERVED", "Examiner", "Known", "content_of", "joins", "outputs_of", "parameters_of", "reference", "stat_of",
+    "stats_of", "store_of",
+]  # fmt: skip
+
+OBSERVED = b"observed"
+"""Takes the place of the code in the seal of a record that knows only the bytes."""
+
+DURABLE = "durable"
+_DURABLE_TAG = b"durable\0"
+_NEVER = b"\0"  # no seal begins like this and has this length: everything gets a close look
+
+
+class Known:
+    """What one run or question knows of a class.
+
+    Attributes
+    ----------
+    definition : Definition
+    mode : str
+        "ignore", "warn", "rerun" or "frozen".
+    code : bytes
+        What seals of its tasks begin with, if nothing has changed.
+    good, bad : list of bytes, dict of bytes to reasons
+        What else they may begin with: under which nothing has changed either, or just these things.
+    """
+
+    __slots__ = ("bad", "code", "definition", "good", "mode")
+
+    def __init__(self, found: Definition, mode: str) -> None:
+        self.definition, self.mode = found, mode
+        boot, durable = found.code + boot_tag(), found.code + _DURABLE_TAG
+        self.code, other = (durable, boot) if settings.durable else (boot, durable)
+        self.good = [other]
+        self.bad: dict[bytes, tuple[Reason, ...]] = {}
+
+    @property
+    def compared(self) -> bytes:
+        """What to compare seals with: nothing, where they do not say enough."""
+        return _NEVER if self.looks_closer else self.code
+
+    @property
+    def looks_closer(self) -> bool:
+        return self.definition.expires is not None or settings.verify == "hash"
+
+
+class Examiner:
+    """Looks at tasks on behalf of one run or question; writes nothing.
+
+    Parameters
+    ----------
+    policy : Policy
+    run_id : str
+        Whose announcements do not count; empty for a question.
+
+    Attributes
+    ----------
+    renewed : dict of node to Record
+        What still holds but is out of date: other times, another version of Python. For a run to write.
+    pruned : set of node
+        Complete plain luigi tasks below which nothing was looked at: their inputs are not compared.
+    observed : dict of node to list of OutputRecord
+        Outputs without a record whose digest was asked for. For a run to write.
+    """
+
+    def __init__(self, policy: Policy, run_id: str = "") -> None:
+        self.policy, self.run_id = policy, run_id
+        self._known: dict[type, Known] = {}
+        self.pruned: set[Any] = set()
+        self.renewed: dict[Any, Record] = {}
+        self.observed: dict[Any, list[OutputRecord]] = {}
+
+    def known(self, cls: type) -> Known:
+        """Return what is known of a class."""
+        found = self._known.get(cls)
+        if found is None:
+            says = definition(cls)
+            found = self._known[cls] = Known(says, self.policy.of_class(says))
+        return found
+
+    def mode(self, task: Any) -> str:
+        """Return what staleness means for a task."""
+        mode = self.known(task.__class__).mode
+        return self.policy.of_task(task, mode) if self.policy.per_task else mode
+
+    # ---- a close look
+
+    def examine(self, node: Any, row: Any, stats: Stats | None) -> Finding:
+        """Compare the record of a task with how things are; see `interfaces.TaskView.examine`."""
+        known = self.known(node.task.__class__)
+        self.settle_inputs(node)
+        if stats is not None and row[0] == "finished" and not known.looks_closer:
+            for code in (known.code, *known.good):
+                if expected_seal(node, code, stats) == row[2]:
+                    return Finding((), row[1])
+            for code, reasons in known.bad.items():
+                if expected_seal(node, code, stats) == row[2]:
+                    return Finding(reasons, row[1])
+        store = store_of(node.task)
+        record = store.records.get(node.task.task_id, self.run_id or None)
+        if record is None:
+            return Finding((Reason(ReasonKind.UNTRACKED),), None)
+        if stats is not None and is_external(node.task):  # made elsewhere, so only what is in it counts
+            present = self.present(node, record, stats, known)
+            if record.stage == "finished" and not of_outputs(record, present):
+                return Finding((), row[1])
+            node.present = True
+            return Finding((), self.digest_of(node))
+        reasons: list[Reason] = []
+        if stats is None:
+            reasons.append(Reason(ReasonKind.MISSING))
+        if record.stage == "failed":
+            reasons.append(Reason(ReasonKind.FAILED, after=record.error))
+        elif record.stage != "finished":
+            reasons.append(Reason(ReasonKind.INTERRUPTED))
+        if reasons:
+            return Finding(tuple(reasons), row[1] or None)
+        assert stats is not None
+        return self._compare(node, row, stats, record, known)
+
+    def _compare(self, node: Any, row: Any, stats: Stats, record: Record, known: Known) -> Finding:
+        present = self.present(node, record, stats, known)
+        if record.observed:
+            if not of_outputs(record, present):
+                return Finding((Reason(ReasonKind.UNTRACKED),), row[1])
+            self.observed[node] = list(present.outputs)
+            return Finding((Reason(ReasonKind.UNTRACKED),), _digest(node.task, present.outputs))
+        reasons = tuple(differences(record, present, _read(record.parameters)))
+        modified = any(reason.kind is ReasonKind.OUTPUT_MODIFIED for reason in reasons)
+        digest = _digest(node.task, present.outputs) if modified else row[1]
+        old_code = record.seal[: len(known.code)] if len(record.seal) != 32 else b""
+        alike = bool(old_code) and not known.looks_closer and expected_seal(node, old_code, stats) == row[2]
+        if not reasons:
+            elsewhere = record.host != host_name()
+            if alike and (elsewhere or record.boot_id in (boot_id(), DURABLE)):
+                known.good.append(old_code)
+            if node not in self.pruned and not (alike and elsewhere) and row[2] != expected_seal(node, known.code, stats):
+                self.renewed[node] = self.renew(node, record, present, known)
+        elif alike and all(reason.kind in CLASS_KINDS for reason in reasons):
+            known.bad[old_code] = reasons
+        return Finding(reasons, digest)
+
+    def present(self, node: Any, record: Record, stats: Stats, known: Known) -> Present:
+        """Return how a task is now, to be compared with a record of it."""
+        says, task = known.definition, node.task
+        outputs = outputs_of(task)
+        for output, (size, mtime_ns) in zip(outputs, stats, strict=True):
+            output.size, output.mtime_ns = size, mtime_ns
+        inputs = self.inputs(node)
+        static = len(inputs) - node.recalled
+        dynamic = inputs[static:]
+        if not node.recalled and record.dynamic_inputs:
+            dynamic = [(self._by_id(old, node), None) for old in record.dynamic_inputs]
+        if node in self.pruned:
+            inputs, dynamic = [(entry, None) for entry in record.inputs], [(entry, None) for entry in record.dynamic_inputs]
+            static = len(inputs)
+        age = time.time() - record.started - record.seconds
+        return Present(
+            same_module=same_module(record.module, says.module),
+            code_fast="" if says.ignore_code else says.code_fast,
+            code_stable=lambda: says.code_stable,
+            members=lambda: says.members,
+            version=says.version,
+            extras=says.extras,
+            defaults=_defaults(task),
+            inputs=inputs[:static],
+            dynamic_inputs=dynamic,
+            outputs=outputs,
+            look_inside=settings.verify == "hash"
+            or (record.host == host_name() and record.boot_id not in (boot_id(), DURABLE)),
+            digest=lambda number: content_of(outputs[number]),
+            expired=says.expires is not None and age > says.expires.total_seconds(),
+            age=f"{timedelta(seconds=round(age))} old",
+        )
+
+    def renew(self, node: Any, record: Record, present: Present, known: Known) -> Record:
+        """Return `record` brought up to date with how things are now."""
+        says, now = known.definition, copy.copy(record)
+        now.code_fast, now.code_stable, now.members = says.code_fast, says.code_stable, says.members
+        now.version, now.extras, now.python, now.module = says.version, says.extras, says.python, says.module
+        now.inputs = [entry for entry, _ in present.inputs]
+        now.dynamic_inputs = [entry for entry, _ in present.dynamic_inputs or ()]
+        now.parameters = json.dumps(parameters_of(node.task))
+        store = store_of(node.task)
+        now.outputs = [copy.copy(output) for output in present.outputs]
+        for output in now.outputs:
+            output.path = store.relative(output.path)
+        stats = tuple([(output.size, output.mtime_ns) for output in now.outputs])
+        now.host, now.boot_id = host_name(), DURABLE if settings.durable else boot_id()
+        now.seal = expected_seal(node, known.code, stats) or b""
+        return now
+
+    # ---- what a task needs
+
+    def settle_inputs(self, node: Any) -> None:
+        """Find the digest of what a node needs and has no record of."""
+        for need in node.needs:
+            if need.digest is None:
+                need.digest = self.digest_of(need)
+
+    def digest_of(self, node: Any) -> bytes | None:
+        """Return the digest of what a node's outputs hold now; None if it has yet to be built.
+
+        Cost: reads the files, once in a run; the next run finds the answer in the records.
+        """
+        if joins(node.task):
+            for need in node.needs:
+                if need.digest is None:
+                    need.digest = self.digest_of(need)
+            return joined_digest(node)
+        if not node.present:
+            return None
+        outputs = outputs_of(node.task)
+        for output in outputs:
+            found = stat_of(output)
+            if found is not None:
+                output.size, output.mtime_ns = found
+                output.digest = content_of(output)
+        self.observed[node] = outputs
+        return _digest(node.task, outputs)
+
+    def inputs(self, node: Any) -> list[tuple[InputRecord, Any]]:
+        """Return what a node needs with the digests of now, in the order of needing."""
+        names = _names(node.requires) if isinstance(node.requires, Mapping) else {}
+        found = []
+        for number, need in enumerate(node.needs):
+            static = number < len(node.needs) - node.recalled
+            key = names.get(need.task, "") if static else reference(need.task)
+            found.append((InputRecord(key, need.task.task_id, need.digest or b""), need.task))
+        return found
+
+    def _by_id(self, old: InputRecord, node: Any) -> InputRecord:
+        """Return a former input that could not be made a task again, with what is recorded of it now."""
+        record = store_of(node.task).records.get(old.task_id)
+        return InputRecord(old.key, old.task_id, record.digest if record is not None else b"")
+
+    def recall(self, node: Any) -> list[Any]:
+        """Return the tasks that the body of a node asked for when it was last built; empty if not all can be made."""
+        task = node.task
+        if self.mode(task) == "ignore":
+            return []
+        record = store_of(task).records.get(task.task_id, self.run_id or None)
+        if record is None or record.stage != "finished":
+            return []
+        found = [_made_again(old) for old in record.dynamic_inputs]
+        return [] if None in found else found
+
+
+# ---- tasks
+
+
+def joins(task: Any) -> bool:
+    """Return whether a task only stands for what it needs."""
+    return isinstance(task, TaskAggregator) or type(task).complete is luigi.WrapperTask.complete
+
+
+def store_of(task: Any) -> Store:
+    """Return the store that holds the record of a task."""
+    if isinstance(task, TaskData):
+        if layout(task).in_memory and type(task).output is TaskData.output:
+            return store_at(MEMORY)
+        return store_at(root_of(task))
+    return store_at(os.fspath(settings.dirpath))
+
+
+def outputs_of(task: Any) -> list[OutputRecord]:
+    """Return the outputs that a task declares, with absolute paths; nothing is looked at."""
+    if isinstance(task, TaskData) and type(task).output is TaskData.output:
+        shape = layout(task)
+        folder, names = locate(task)
+        if has_older_name(task) and not all(os.path.exists(os.path.join(folder, name)) for name in names):
+            older = locate(task, older=True)[1]
+            if all(os.path.exists(os.path.join(folder, name)) for name in older):
+                names = older
+        found = []
+        for key, (kind, suffix), name in zip(shape.keys, shape.kinds, names, strict=True):
+            memory = isinstance(kind, type) and issubclass(kind, CacheTarget)
+            path = f"{folder}{os.sep}{name}"
+            found.append(OutputRecord(key, path if memory else os.path.abspath(path), format="cache" if memory else suffix))
+        return found
+    found = []
+    for number, target in enumerate(flatten(task.output())):
+        memory = isinstance(target, CacheTarget)
+        path = str(getattr(target, "path", ""))
+        if not memory and not isinstance(target, luigi.LocalTarget):  # only the target knows where that is
+            path = f"{type(target).__name__}://{path}"
+        kind = "cache" if memory else target.format_name if isinstance(target, FormatTarget) else type(target).__name__
+        found.append(OutputRecord(str(number), path if memory else _local(path), format=kind))
+    return found
+
+
+def _local(path: str) -> str:
+    return os.path.abspath(path) if path and "://" not in path else path
+
+
+def stat_of(output: OutputRecord) -> tuple[int, int] | None:
+    """Return size and time of an output as they are now; None if it does not exist, (-1, 0) if nothing is known."""
+    if output.format == "cache":
+        if output.path not in cache.data:
+            return None
+        stamp = cache.stamp(output.path)
+        return (-1, 0) if stamp is None else (-1, stamp[0])
+    if not output.path or "://" in output.path:
+        return (-1, 0)
+    return plugins.load("files", "local").stat(output.path)  # type: ignore[no-any-return]
+
+
+def stats_of(task: Any) -> Stats | None:
+    """Return size and time of all outputs of a task; None if one is missing."""
+    found = [stat_of(output) for output in outputs_of(task)]
+    return None if None in found else tuple(found)  # type: ignore[arg-type]
+
+
+def content_of(output: OutputRecord) -> bytes:
+    """Return the digest of what an output holds; empty if there is none."""
+    if output.format == "cache":
+        stamp = cache.stamp(output.path)
+        return b"" if stamp is None else stamp[1]
+    if not output.path or "://" in output.path:
+        return b""
+    return plugins.load("files", "local").digest(output.path)  # type: ignore[no-any-return]
+
+
+def _digest(task: Any, outputs: Iterable[OutputRecord]) -> bytes:
+    outputs = list(outputs)
+    return combined_digest(task.task_id, outputs, repr([(o.path, o.size, o.mtime_ns) for o in outputs]))
+
+
+def parameters_of(task: Any) -> dict[str, str]:
+    """Return all parameters of a task as text, the private ones left out."""
+    return task.to_str_params()  # type: ignore[no-any-return]
+
+
+def _defaults(task: Any) -> dict[str, str]:
+    if not isinstance(task, Task):
+        return {}
+    values = task.__dict__
+    return {
+        name: text(parameter, values[name])
+        for name, parameter in blueprint(type(task)).parameters
+        if getattr(parameter, "ignore_default", False)
+    }
+
+
+def _read(parameters: str) -> dict[str, str]:
+    found = json.loads(parameters)
+    return found if isinstance(found, dict) else {}
+
+
+def _names(structure: Mapping[Any, Any], before: str = "") -> dict[Any, str]:
+    """Return the name of each task in what ``requires`` returned; of a task that is there twice, the first."""
+    found: dict[Any, str] = {}
+    for key, member in structure.items():
+        if isinstance(member, luigi.Task):
+            found.setdefault(member, f"{before}{key}")
+        elif isinstance(member, Mapping):
+            for task, name in _names(member, f"{before}{key}.").items():
+                found.setdefault(task, name)
+        elif isinstance(member, Iterable):
+            for task in flatten(member):
+                found.setdefault(task, f"{before}{key}")
+    return found
+
+
+# ---- tasks that a body asked for, as text
+
+
+def reference(task: Any) -> str:
+    """Return text from which a task can be made again: module, class, parameters, data folder."""
+    path = task._bound_path() if isinstance(task, Task) else None
+    return json.dumps([type(task).__module__, type(task).__qualname__, parameters_of(task), path])
+
+
+def _made_again(old: InputRecord) -> Any:
+    """Return the task of a reference; None if its class is gone or its parameters do not survive as text."""
+    try:
+        module, name, parameters, path = json.loads(old.key)
+        found: Any = sys.modules.get(module) or importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+        with bound(binding_for(path)):
+            task = found.from_str_params(parameters)
+    except Exception:  # noqa: BLE001  (any of the user's code may run; the caller falls back on what is recorded)
+        return None
+    return task if isinstance(task, luigi.Task) and task.task_id == old.task_id else None
+
+

@@ -1,0 +1,90 @@
+"""Recording bodies that no run of ours has started: ``task.run()`` called by hand, and luigi's own workers."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+from luigi.task import flatten
+
+from d6tpipe.engine.graph import Node
+from d6tpipe.errors import told
+from d6tpipe.examiner import Examiner, stats_of, store_of
+from d6tpipe.failpoints import fail_point
+from d6tpipe.ledger import TaskLedger, new_run_id
+from d6tpipe.policy import Policy
+from d6tpipe.taskview import TaskView
+
+__all__ = ["HandRun", "node_of"]
+
+
+class HandRun:
+    """One body; announced when this is made, recorded by `finished` or `failed`.
+
+    Each step is safe on the disk when it returns: who calls bodies one by one has no end of a run to wait for.
+
+    Parameters
+    ----------
+    task : TaskData
+    frame : binding.Frame
+        What the body has saved, and yielded.
+    """
+
+    def __init__(self, task: Any, frame: Any) -> None:
+        self._task, self._frame = task, frame
+        self._run_id = new_run_id()
+        self._begin = perf_counter()
+        self._records = store_of(task).records
+        self._records.building([(task.task_family, task.task_id)], self._run_id)
+        fail_point("hand_run.announced")
+
+    def finished(self) -> None:
+        """Note that the body has returned; if it has saved nothing, it is as if it had not run."""
+        task = self._task
+        if stats_of(task) is None:
+            self._records.withdraw([(task.task_family, task.task_id)], self._run_id)
+            return
+        ledger, node = self._ledger()
+        self._records.write([ledger.record(node, self._frame.written, perf_counter() - self._begin)])
+        self._records.flush()
+        fail_point("hand_run.recorded")
+
+    def failed(self, error: BaseException) -> None:
+        """Note that the body has raised."""
+        ledger, node = self._ledger()
+        record = ledger.record(node, None, perf_counter() - self._begin, look=False)
+        record.stage, record.error = "failed", told(error)
+        self._records.write([record])
+        self._records.flush()
+
+    def _ledger(self) -> tuple[TaskLedger, Node]:
+        examiner = Examiner(Policy(), self._run_id)
+        view = TaskView(examiner=examiner)
+        node = node_of(self._task, view)
+        node.asked = [_with_digest(task, view) for wanted in self._frame.asked for task in flatten(wanted)]
+        return TaskLedger(view, examiner, self._run_id), node
+
+
+def node_of(task: Any, view: TaskView) -> Node:
+    """Return a node of `task` and of what it needs directly, with the digests of those; no graph is walked."""
+    task, key = view.identify(task)
+    node = Node(task, key)
+    node.present = True
+    needs: dict[Any, Node] = {}
+    for need in view.needs(node):
+        needs.setdefault(need, _with_digest(need, view))
+    node.needs = tuple(needs.values())
+    return node
+
+
+def _with_digest(task: Any, view: TaskView) -> Node:
+    task, key = view.identify(task)
+    node = Node(task, key)
+    if view.joins(node):
+        return node_of(task, view)
+    stats = stats_of(task)
+    node.present = stats is not None
+    record = store_of(task).records.get(task.task_id)
+    if record is not None and stats == tuple([(output.size, output.mtime_ns) for output in record.outputs]):
+        node.digest = record.digest
+    return node

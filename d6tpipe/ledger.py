@@ -1,0 +1,395 @@
+"""Who builds what, and what is written down about it: locks and records around the bodies of one run.
+
+For each body: take its lock, look again whether it still has to run, announce it, run it, record it, release the lock when the
+record is safe. To commit for each of 100,000 tiny tasks would cost more than the tasks, so as many tasks are locked and
+announced together as are likely to take 50 ms; the transaction that announces them also stores the records of those before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from time import perf_counter, time
+from typing import Any
+
+from d6tpipe import settings
+from d6tpipe.binding import FRAME
+from d6tpipe.engine.freshness import again, joined_digest
+from d6tpipe.engine.freshness import expected_seal as expected
+from d6tpipe.errors import told
+from d6tpipe.examiner import DURABLE, OBSERVED, Examiner, content_of, joins, outputs_of, parameters_of, stat_of, stats_of, store_of
+from d6tpipe.failpoints import fail_point
+from d6tpipe.interfaces import Outcome, State
+from d6tpipe.machine import boot_id, host_name
+from d6tpipe.records import OutputRecord, Record, seal
+from d6tpipe.stores import MEMORY, Store, close_all
+from d6tpipe.tasks.external import is_external
+
+__all__ = ["TaskLedger", "new_run_id"]
+
+_BATCH_SECONDS = 0.05
+_LARGEST_BATCH = 64
+
+_waiting: dict[tuple[Store, str], TaskLedger] = {}
+"""What some run of this process has locked and not started: another one, above all one inside a body, may take it over."""
+_handing_over = threading.Lock()
+
+
+def new_run_id() -> str:
+    """Return a name for a run: when it began, and what tells it from others."""
+    return f"{time():.3f}-{uuid.uuid4().hex[:12]}"
+
+
+class TaskLedger:
+    """The ``Ledger`` of one run; see `interfaces.Ledger`.
+
+    Parameters
+    ----------
+    view : TaskView
+    examiner : Examiner
+    run_id : str
+    forced : collection of nodes
+        They are built whatever the records say.
+    """
+
+    def __init__(self, view: Any, examiner: Examiner, run_id: str, forced: Iterable[Any] = ()) -> None:
+        self._view = view
+        self._examiner = examiner
+        self._run_id = run_id
+        self._forced = frozenset(forced)
+        self._held: dict[Any, Store] = {}  # locked and announced, not settled yet
+        self._done: dict[Any, State] = {}  # locked, and found to have nothing to do
+        self._ended: dict[Store, list[str]] = {}  # keys of locks to release after the next commit
+        self._stores: dict[Store, None] = {}
+        self._started: set[Any] = set()
+        self._batch = 1
+        self._batch_began = 0.0
+        self._facts: dict[type, dict[str, Any]] = {}
+
+    # ---- before a body
+
+    def claim(self, node: Any, coming: Callable[[], Iterable[Any]]) -> State:
+        if joins(node.task) or _runs_already(node.task):  # the latter is refused where bodies start
+            return State.RUNNING
+        if not self._start(node):
+            if node not in self._done and not self._claim_batch(node, coming):
+                return State.PENDING
+            self._start(node)
+        state = self._done.pop(node, State.RUNNING)
+        if state is State.FROZEN:
+            self.adopt([node])
+        return state
+
+    def _start(self, node: Any) -> bool:
+        """Note that the body of a node starts, if it is still ours."""
+        with _handing_over:
+            store = self._held.get(node)
+            if store is None:
+                return False
+            _waiting.pop((store, node.task.task_id), None)
+            self._started.add(node)
+            return True
+
+    def _take_over(self, store: Store, node: Any) -> bool:
+        """Take a task that another run of this process has locked and not started."""
+        with _handing_over:
+            other = _waiting.pop((store, node.task.task_id), None)
+            if other is None:
+                return False
+            for theirs in [theirs for theirs in other._held if theirs.key == node.key]:
+                del other._held[theirs]
+            return True
+
+    def _claim_batch(self, first: Any, coming: Callable[[], Iterable[Any]]) -> bool:
+        if not self._lock(first):
+            return False
+        batch = [first]
+        now = perf_counter()
+        if now - self._batch_began < _BATCH_SECONDS:
+            self._batch = min(2 * self._batch, _LARGEST_BATCH)
+        else:
+            self._batch = max(1, self._batch // 2)
+        self._batch_began = now
+        if self._batch > 1:
+            for node in coming():
+                if len(batch) >= self._batch:
+                    break
+                if node not in self._held and node not in self._done and self._may_share(node) and self._lock(node):
+                    batch.append(node)
+        announced: dict[Store, list[tuple[str, str]]] = {}
+        for node in batch:
+            state = self._look_again(node)
+            if state is None:
+                store = self._held[node]
+                announced.setdefault(store, []).append((node.task.task_family, node.task.task_id))
+            else:
+                self._done[node] = state
+                self._let_go(node)
+        for store, tasks in announced.items():
+            store.records.building(tasks, self._run_id)
+            self._release(store)
+        fail_point("ledger.announced")
+        return True
+
+    def _let_go(self, node: Any) -> Store | None:
+        """Have the lock of a node released after the next commit; None if it is not ours."""
+        with _handing_over:
+            store = self._held.pop(node, None)
+            if store is not None:
+                _waiting.pop((store, node.task.task_id), None)
+                self._ended.setdefault(store, []).append(node.task.task_id)
+        return store
+
+    def _may_share(self, node: Any) -> bool:
+        return not joins(node.task) and self._view.enabled(node) and self._view.runnable(node)
+
+    def _lock(self, node: Any) -> bool:
+        store = store_of(node.task)
+        self._stores[store] = None
+        key = node.task.task_id
+        if store.root != MEMORY and not store.locks.acquire(key) and not self._take_over(store, node):
+            return False
+        with _handing_over:
+            self._held[node] = store
+            _waiting[store, key] = self
+        return True
+
+    def _look_again(self, node: Any) -> State | None:
+        """Return the state of a node that need not run any more; None if it has to."""
+        if node in self._forced:
+            return None
+        task, view = node.task, self._view
+        mode = view.mode(node)
+        stats = stats_of(task)
+        if stats is None or not view.is_there(node):
+            return None
+        if mode == "ignore":
+            return State.CACHED if node.present is False else None
+        known = self._examiner.known(task.__class__)
+        self._examiner.settle_inputs(node)
+        records = self._held[node].records
+        row = records.load_one(task.task_family, task.task_id, self._run_id)
+        node.present, was_present = True, node.present
+        if again(node, known.compared, row, stats, view):
+            return State.CACHED
+        if mode == "frozen" and was_present and (row is None or row[0] == "finished"):
+            return State.FROZEN
+        return None
+
+    def wait(self, nodes: Sequence[Any]) -> None:
+        self.commit()
+        by_store: dict[Store, list[str]] = {}
+        for node in nodes:
+            by_store.setdefault(store_of(node.task), []).append(node.task.task_id)
+        store, keys = next(iter(by_store.items()))
+        # With several folders there is no waiting for all of them at once: come back soon and look.
+        store.locks.wait(keys, None if len(by_store) == 1 else 0.05)
+
+    # ---- after a body
+
+    def settle(self, node: Any, outcome: Outcome) -> None:
+        if joins(node.task):
+            node.digest = joined_digest(node)
+            return
+        store = self._held.get(node)
+        if store is None:
+            return
+        self._started.discard(node)
+        task = node.task
+        if outcome.state is State.BUILT:
+            record = self.record(node, outcome.written, outcome.seconds)
+            node.digest = record.digest
+            store.records.write([record])
+        elif outcome.state is State.FAILED:
+            record = self.record(node, None, outcome.seconds, look=False)
+            record.stage, record.error = "failed", "" if outcome.failure is None else told(outcome.failure.error)
+            store.records.write([record])
+        elif outcome.state is State.NO_OUTPUT:
+            store.records.withdraw([(task.task_family, task.task_id)], self._run_id)
+        # of one that was given up, the announcement stays: who knows what it has left
+        self._let_go(node)
+        fail_point("ledger.recorded")
+
+    def commit(self) -> None:
+        """Make all records safe, then release the locks of what they are about."""
+        for store in list(self._ended):
+            store.records.flush()
+            self._release(store)
+
+    def _release(self, store: Store) -> None:
+        keys = self._ended.pop(store, None)
+        if keys and store.root != MEMORY:
+            store.locks.release(keys)
+
+    def close(self) -> None:
+        """End the run: write what is left, take back what was announced and not started, release all locks."""
+        for node in list(self._held):
+            store = self._let_go(node)
+            if store is not None and node not in self._started:
+                store.records.withdraw([(node.task.task_family, node.task.task_id)], self._run_id)
+        self.keep_up()
+        self.commit()
+        close_all(self._stores)
+
+    # ---- records
+
+    def keep_up(self) -> None:
+        """Write what close looks have found out and no body has: renewed records, and digests of untracked outputs."""
+        for node, record in self._examiner.renewed.items():
+            if node.state in (State.FRESH, State.CACHED):
+                self._write_if_unchanged(node, record)
+        self._examiner.renewed.clear()
+        for node, outputs in self._examiner.observed.items():
+            if node.state not in (State.BUILT, State.FAILED):
+                self._write_if_unchanged(node, self._observed(node, outputs))
+        self._examiner.observed.clear()
+
+    def adopt(self, nodes: Iterable[Any]) -> None:
+        """Record the outputs of nodes as valid as they are."""
+        for node in nodes:
+            if not joins(node.task) and not is_external(node.task):
+                record = self.record(node, None, 0.0)
+                record.accepted = True
+                self._write(node, record)
+
+    def _write_if_unchanged(self, node: Any, record: Record) -> None:
+        """Write a record that says nothing new, unless somebody is building the task or has built it meanwhile."""
+        store, key = store_of(node.task), node.task.task_id
+        if store.root != MEMORY and not store.locks.acquire(key):
+            return
+        self._ended.setdefault(store, []).append(key)
+        if stats_of(node.task) == tuple([(output.size, output.mtime_ns) for output in record.outputs]):
+            self._write(node, record)
+
+    def _write(self, node: Any, record: Record) -> None:
+        store = store_of(node.task)
+        self._stores[store] = None
+        store.records.write([record])
+
+    def _observed(self, node: Any, outputs: list[OutputRecord]) -> Record:
+        task, store = node.task, store_of(node.task)
+        record = Record(task.task_id, task.task_family, observed=True, outputs=outputs, **_circumstances(self._run_id))
+        record.seal = seal(OBSERVED, (), [(output.size, output.mtime_ns) for output in outputs])
+        record.started = time()
+        for output in outputs:
+            output.path = store.relative(output.path)
+        return record
+
+    def record(self, node: Any, written: Mapping[str, Any] | None, seconds: float, look: bool = True) -> Record:
+        """Return the record of a task whose outputs are in place.
+
+        Parameters
+        ----------
+        node : Node
+        written : mapping of str to Written, or None
+            What is known of the outputs by name; the others are looked at.
+        seconds : float
+            How long the body ran.
+        look : bool
+            False: do not look at outputs of which nothing is known.
+        """
+        task = node.task
+        cls = task.__class__
+        says = self._examiner.known(cls)
+        facts = self._facts.get(cls)
+        if facts is None:
+            facts = self._facts[cls] = self._class_facts(says, store_of(task))
+        store = store_of(task)
+        self._examiner.settle_inputs(node)
+        outputs = outputs_of(task)
+        stats = []
+        for output in outputs:
+            known = written.get(output.key) if written else None
+            if known is not None:
+                output.size, output.mtime_ns, output.digest = known
+            elif look:
+                found = stat_of(output)
+                if found is not None:
+                    output.size, output.mtime_ns = found
+                    output.digest = content_of(output)
+            stats.append((output.size, output.mtime_ns))
+            if store.root != MEMORY:
+                output.path = store.relative(output.path)
+        asked = [need for need in dict.fromkeys(getattr(node, "asked", ())) if need not in node.needs]
+        if asked:
+            for need in asked:
+                if need.digest is None:
+                    need.digest = self._examiner.digest_of(need)
+            node.needs += tuple(asked)
+            node.recalled += len(asked)
+        inputs = [entry for entry, _ in self._examiner.inputs(node)]
+        static = len(inputs) - node.recalled
+        return Record(
+            task.task_id,
+            inputs=inputs[:static],
+            dynamic_inputs=inputs[static:],
+            parameters=json.dumps(parameters_of(task)),
+            outputs=outputs,
+            seal=expected(node, says.code, tuple(stats)) or b"",
+            started=time() - seconds,
+            seconds=seconds,
+            **facts,
+        )
+
+    def _class_facts(self, known: Any, store: Store) -> dict[str, Any]:
+        says = known.definition
+        for member, text in says.sources().items():
+            digest = says.members.get(member)
+            if digest:
+                store.records.put_source(digest, text)
+        return {
+            "family": says.family,
+            "module": says.module,
+            "code_fast": says.code_fast,
+            "code_stable": says.code_stable,
+            "members": says.members,
+            "version": says.version,
+            "extras": says.extras,
+            "packages": says.packages,
+            "python": says.python,
+            **_circumstances(self._run_id),
+        }
+
+
+def _runs_already(task: Any) -> bool:
+    """Return whether the body of a task is being run by whoever asks."""
+    frame = FRAME.get()
+    while frame is not None:
+        if frame.task == task:
+            return True
+        frame = frame.outer
+    return False
+
+
+def _circumstances(run_id: str) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "host": host_name(),
+        "pid": os.getpid(),
+        "boot_id": DURABLE if settings.durable else boot_id(),
+        "git_commit": git_commit(os.getcwd()),
+    }
+
+
+@lru_cache(maxsize=8)
+def git_commit(folder: str) -> str:
+    """Return the commit that is checked out around a folder, as its files say; empty if there is none."""
+    while not os.path.exists(os.path.join(folder, ".git")):
+        above = os.path.dirname(folder)
+        if above == folder:
+            return ""
+        folder = above
+    try:
+        with open(os.path.join(folder, ".git", "HEAD")) as stream:
+            head = stream.read().strip()
+        if not head.startswith("ref: "):
+            return head
+        with open(os.path.join(folder, ".git", *head[5:].split("/"))) as stream:
+            return stream.read().strip()
+    except OSError:  # packed references, a work tree elsewhere: not worth starting git for
+        return ""
+
