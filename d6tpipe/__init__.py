@@ -13,8 +13,12 @@ from typing import Any
 __version__ = "2.0.0.dev0"
 
 from d6tpipe import cache, errors, parameters, settings, targets, tasks
+from d6tpipe.acceptance import accept, forget
 from d6tpipe.cache import data
+from d6tpipe.catalogs import catalog, clean
+from d6tpipe.declared import env, mark
 from d6tpipe.decorators import clone_parent, dict_inherits, dict_requires, inherits, requires
+from d6tpipe.explanations import explain
 from d6tpipe.export import FlowExport, FlowImport
 from d6tpipe.flow import (
     enable_cloud_storage,
@@ -31,6 +35,7 @@ from d6tpipe.flow import (
     taskflow_upstream,
 )
 from d6tpipe.parameters import *  # noqa: F403  (its __all__ is the list)
+from d6tpipe.plans import plan
 from d6tpipe.workflows import Workflow, WorkflowMulti
 
 __all__ = [
@@ -39,22 +44,30 @@ __all__ = [
     "FlowImport",
     "Workflow",
     "WorkflowMulti",
+    "accept",
     "cache",
+    "catalog",
+    "clean",
     "clone_parent",
     "data",
     "dict_inherits",
     "dict_requires",
     "enable_cloud_storage",
     "enable_gcs",
+    "env",
     "errors",
+    "explain",
+    "forget",
     "functional",  # noqa: F405
     "inherits",
     "invalidate_all",
     "invalidate_downstream",
     "invalidate_orphans",
     "invalidate_upstream",
+    "mark",
     "parameters",
     "pipes",  # noqa: F405
+    "plan",
     "preview",
     "requires",
     "run",

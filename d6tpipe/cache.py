@@ -32,7 +32,6 @@ class _Values(dict[str, Any]):
     clear = MutableMapping.clear
     pop = MutableMapping.pop
     popitem = MutableMapping.popitem
-    setdefault = MutableMapping.setdefault
     update = MutableMapping.update
 
     def __reduce__(self) -> tuple[Any, ...]:

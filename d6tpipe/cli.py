@@ -9,18 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from luigi.task import flatten
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-import d6tpipe
-from d6tpipe import flow
-from d6tpipe.cli_target import Selection, in_module, open_target, option_of, select_tasks, users_traceback
+from d6tpipe import cli_records, flow  # the first for the commands it adds
+from d6tpipe.cli_shared import OK, SHOWN, command, console, group, print_table, staleness
+from d6tpipe.cli_target import open_target, option_of, select_tasks, users_traceback
+from d6tpipe.engine.graph import Node
 from d6tpipe.errors import (
     DeclarationError,
     GraphError,
@@ -29,49 +27,21 @@ from d6tpipe.errors import (
     PluginError,
     SettingsError,
 )
-from d6tpipe.interfaces import State
-from d6tpipe.tasks.external import is_external
+from d6tpipe.examiner import Examiner
+from d6tpipe.explanations import explain
+from d6tpipe.interfaces import ReasonKind, Standing, State
+from d6tpipe.plans import plan
+from d6tpipe.policy import Policy
+from d6tpipe.trees import tree_text
+from d6tpipe.wording import Words, named
 
-__all__ = ["main"]
+__all__ = ["cli_records", "main"]
 
-OK, TASK_FAILED, USAGE, GRAPH_INVALID = 0, 1, 2, 4  # `cli_target` has 3 and 5
+TASK_FAILED, USAGE, GRAPH_INVALID = 1, 2, 4  # `cli_target` has 3 and 5
 INTERRUPTED = 130
-
-_SHOWN = 20  # how many lines of a list are printed before "and so many more"
 
 
 # ---- commands
-
-_TARGET_HELP = """
-
-TARGET is module:Name, path/to/flow.py (all tasks, aggregators and workflows in it) or path/to/flow.py:Name.
-Parameters follow it as --name value; put -- before one that is called like an option of this command.
-"""
-
-
-def _command(*, name: str) -> Callable[[Callable[..., Any]], Any]:
-    """Declare a command that works on a TARGET with parameters."""
-
-    def declare(function: Callable[..., Any]) -> Any:
-        function.__doc__ = (function.__doc__ or "") + _TARGET_HELP
-        function = click.option(
-            "--dir", "folder", metavar="FOLDER", help="Data folder; beats what settings and the file say."
-        )(function)
-        function = click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]...")(function)
-        function = click.argument("target")(function)
-        return group.command(name, context_settings={"ignore_unknown_options": True})(function)
-
-    return declare
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(d6tpipe.__version__, prog_name="d6tpipe")
-def group() -> None:
-    """Build, look at and reset the tasks of a data pipeline.
-
-    Exit codes: 0 ok, 1 a task failed, 2 usage or configuration, 3 the target cannot be imported, 4 the graph is
-    invalid, 5 nothing selected.
-    """
 
 
 def _workers(context: click.Context, parameter: click.Parameter, value: str) -> int:
@@ -80,10 +50,12 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str) -> 
     return 1
 
 
-@_command(name="run")
+@command(name="run")
+@staleness
 @click.option("--force", is_flag=True, help="Build the selected tasks again even if they are complete.")
 @click.option("--force-all", is_flag=True, help="Build them and all they require again.")
-@click.option("--dry-run", is_flag=True, help="Say what would run; run and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would run and why; run and write nothing.")
+@click.option("--explain", "explained", is_flag=True, help="The same at length: what has changed, and since when.")
 @click.option("-x", "first", is_flag=True, help="Start nothing more after the first failure.")
 @click.option("--max-failures", type=click.IntRange(min=1), help="Start nothing more after so many failures.")
 @click.option("-n", "--workers", callback=_workers, default="1", show_default=True, help="Tasks at a time; 1 so far.")
@@ -91,9 +63,11 @@ def _run(
     target: str,
     words: tuple[str, ...],
     folder: str | None,
+    policy: Mapping[str, Any],
     force: bool,
     force_all: bool,
     dry_run: bool,
+    explained: bool,
     first: bool,
     max_failures: int | None,
     workers: int,
@@ -110,24 +84,48 @@ def _run(
         workers=workers,
         abort=False,
         execution_summary=False,
-        dry_run=dry_run,
+        dry_run=dry_run or explained,
         progress=True,
         max_failures=1 if first else max_failures,
+        **policy,
     )
-    if dry_run:
-        _print_plan(result)
+    if dry_run or explained:
+        if explained:
+            _print_explanations(selection.tasks, policy)
+            click.echo()
+        _print_plan(result._nodes)
         return OK
     _print_failures(result)
     click.echo(result.summary_text)
     return OK if result.ok else TASK_FAILED
 
 
-def _print_plan(result: Any) -> None:
-    todo = [task for task, state in result.states.items() if state is not State.FRESH]
-    for task in todo:
-        click.echo(f"would run  {task!r}")
-    complete = len(result.states) - len(todo)
-    click.echo(f"{len(todo)} would run, {complete} complete. A dry run: nothing was run or written.")
+def _print_plan(nodes: Sequence[Node]) -> None:
+    """Print what a run would do, a line for each task that is not fresh."""
+    words, counts, lines = Words(), dict.fromkeys(("would run", "may run", "stale", "frozen", "complete"), 0), []
+    for node in nodes:
+        word = _fate(node)
+        if word:
+            counts[word] += 1
+            if word != "complete":
+                lines.append((word, named(node.task), words.of(node)))
+    width = max([len(word) for word, _, _ in lines], default=0)
+    for word, task, why in lines:
+        click.echo(f"{word:<{width}}  {task}  {why}".rstrip())
+    told = [f"{count} {word}" for word, count in counts.items() if count or word in ("would run", "complete")]
+    if counts["may run"]:
+        click.echo('"may run": only if what it needs comes out differently.')
+    click.echo(f"{', '.join(told)}. A dry run: nothing was run or written.")
+
+
+def _fate(node: Node) -> str:
+    """Return in a word or two what a run would make of a node; empty for what it does not look at."""
+    if node.state is State.PENDING:
+        forced = any([reason.kind is ReasonKind.FORCED for reason in node.reasons])
+        return "may run" if node.standing is Standing.FRESH and not forced else "would run"
+    if node.state is State.STALE or node.state is State.FROZEN:
+        return str(node.state)
+    return "" if node.state is None else "complete"
 
 
 def _print_failures(result: Any) -> None:
@@ -136,18 +134,16 @@ def _print_failures(result: Any) -> None:
         click.echo((failure.traceback or str(failure.error)).rstrip(), err=True)
 
 
-@_command(name="list")
+@command(name="list")
 def _list(target: str, words: tuple[str, ...], folder: str | None) -> int:
     """List what can be run, with its parameters."""
     selection = open_target(target, words, folder)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("name", "kind", "parameters", "about"):
-        table.add_column(column)
+    rows = []
     for one in selection.found:
         parameters = " ".join(_described(n, p) for n, p in one.parameters.items())
         about = "; ".join(filter(None, [one.about, one.lacks(selection.texts)]))
-        table.add_row(*[Text(cell) for cell in (one.name, one.kind, parameters, about)])
-    _console().print(table)
+        rows.append([one.name, one.kind, parameters, about])
+    print_table(["name", "kind", "parameters", "about"], rows)
     return OK
 
 
@@ -160,67 +156,56 @@ def _described(name: str, parameter: Any) -> str:
         return f"{option}={default!r}"
 
 
-@_command(name="preview")
-def _preview(target: str, words: tuple[str, ...], folder: str | None) -> int:
+@command(name="preview")
+@staleness
+def _preview(target: str, words: tuple[str, ...], folder: str | None, policy: Mapping[str, Any]) -> int:
     """Print the tree of the selected tasks."""
     selection = select_tasks(target, words, folder)
-    flow.preview(selection.tasks)
+    if not any(policy.values()):
+        flow.preview(selection.tasks)
+        return OK
+    _, goals, view = flow.build_graph(selection.tasks, examiner=Examiner(Policy(**policy)))
+    for goal in goals:
+        click.echo(tree_text(goal, mode=view.mode))
     return OK
 
 
-@_command(name="reset")
-@click.option("--upstream", is_flag=True, help="Also everything the selected tasks require.")
-@click.option("--downstream", is_flag=True, help="Also everything in the file that requires the selected tasks.")
-@click.option("--yes", is_flag=True, help="Delete; without it this only says what would be deleted.")
-def _reset(target: str, words: tuple[str, ...], folder: str | None, upstream: bool, downstream: bool, yes: bool) -> int:
-    """Delete the outputs of the selected tasks."""
+@command(name="plan")
+@staleness
+@click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+def _plan(target: str, words: tuple[str, ...], folder: str | None, policy: Mapping[str, Any], style: str) -> int:
+    """Print what a run would do with each task, and why.
+
+    The selected tasks and all they require, one row each, in the order of building.
+    """
     selection = select_tasks(target, words, folder)
-    chosen = _to_reset(selection, upstream, downstream)
-    doomed = [(task, output) for task in chosen for output in flatten(task.output()) if output.exists()]
-    for task, output in doomed[:_SHOWN]:
-        click.echo(f"{'delete' if yes else 'would delete'}  {getattr(output, 'path', repr(task))}")
-    if len(doomed) > _SHOWN:
-        click.echo(f"... and {len(doomed) - _SHOWN} more")
-    tasks = list(dict.fromkeys(task for task, _ in doomed))
-    amount = f"{len(doomed)} output{'s' * (len(doomed) != 1)} of {len(tasks)} task{'s' * (len(tasks) != 1)}"
-    if not doomed:
-        click.echo("Nothing to delete: none of the selected tasks has an output.")
-    elif not yes:
-        click.echo(f"{amount} would be deleted. Nothing was deleted: repeat with --yes.")
+    frame = plan(selection.tasks, **policy)
+    if style == "json":
+        click.echo(frame.to_json(orient="records", indent=2))
+    elif style == "csv":
+        click.echo(frame.to_csv(index=False, lineterminator="\n"), nl=False)
     else:
-        for task in tasks:
-            task.invalidate(confirm=False)
-        click.echo(f"Deleted {amount}.")
+        columns = ["task", "state", "reasons", "because_of"]
+        print_table(["task", "state", "reasons", "because of"], frame[columns].values.tolist())
     return OK
 
 
-def _to_reset(selection: Selection, upstream: bool, downstream: bool) -> list[Any]:
-    """Return the tasks whose outputs may be deleted; never external ones, nobody here could make them again."""
-    tasks = list(selection.tasks)
-    if downstream:
-        for one in in_module(selection.module):
-            if not one.lacks({}):
-                tasks += one.make({})
-    graph, goals, _ = flow.build_graph(list(dict.fromkeys(tasks)), judged=False)
-    nodes = {}
-    for task in selection.tasks:
-        node = graph.find(task)
-        if node is not None:
-            members = node.needs if isinstance(task, d6tpipe.tasks.TaskAggregator) else [node]
-            nodes.update(dict.fromkeys(members))
-    start = list(nodes)
-    if upstream:
-        nodes.update(dict.fromkeys(graph.upstream(start)))
-    if downstream:
-        for goal in goals:
-            nodes.update(dict.fromkeys(graph.between(start, goal)))
-    return [
-        node.task
-        for node in nodes
-        if hasattr(node.task, "invalidate")
-        and not is_external(node.task)
-        and not isinstance(node.task, d6tpipe.tasks.TaskAggregator)
-    ]
+@command(name="explain")
+@click.option("--stale", type=click.Choice(["ignore", "warn", "rerun"]), help="Answer for a run with this mode.")
+def _explain(target: str, words: tuple[str, ...], folder: str | None, stale: str | None) -> int:
+    """Say why the selected tasks are stale or to be built.
+
+    What has changed, root cause first, and what to do about it.
+    """
+    _print_explanations(select_tasks(target, words, folder).tasks, {"stale": stale})
+    return OK
+
+
+def _print_explanations(tasks: Sequence[Any], policy: Mapping[str, Any]) -> None:
+    for number, task in enumerate(tasks[:SHOWN]):
+        click.echo(f"{chr(10) * bool(number)}{explain(task, stale=policy['stale'])}")
+    if len(tasks) > SHOWN:
+        click.echo(f"\n... and {len(tasks) - SHOWN} more: name one, TARGET:Name.")
 
 
 @group.command("demo")
@@ -248,7 +233,7 @@ def _demo(folder: str) -> int:
     for row in rows:
         numbers = f"{row['r2']:.3f}", f"{row['r2_spread']:.3f}", f"{row['mean_error']:.1f}"
         table.add_row(row["model"], str(row["do_preprocess"]), *numbers)
-    _console().print(table)
+    console().print(table)
     built = sum(1 for state in result.states.values() if state is State.BUILT)
     click.echo()
     if built:
@@ -264,11 +249,6 @@ def _demo(folder: str) -> int:
     click.echo(f"    d6tpipe.set_dir({folder!r})")
     click.echo(f"    Train(model={best['model']!r}, do_preprocess={best['do_preprocess']}).outputLoad()")
     return OK
-
-
-def _console() -> Console:
-    # Not a terminal: tables at their natural width, since whoever reads them later can scroll.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 400)
 
 
 # ---- the program

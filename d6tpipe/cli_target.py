@@ -28,7 +28,7 @@ from d6tpipe.tasks.external import declared_external
 from d6tpipe.values import canonical
 from d6tpipe.workflows import Workflow, WorkflowMulti
 
-__all__ = ["Selection", "in_module", "open_target", "option_of", "select_tasks", "users_traceback"]
+__all__ = ["Selection", "import_from_here", "in_module", "open_target", "option_of", "select_tasks", "users_traceback"]
 
 IMPORT_FAILED, NOTHING_SELECTED = 3, 5  # exit codes; `cli` has the others
 
@@ -194,7 +194,7 @@ def _load(place: str) -> ModuleType:
         raise click.UsageError(f"TARGET comes first, before the parameters; {place} was found in its place.")
     if place.endswith(".py") or "/" in place or os.sep in place:
         return _load_file(Path(place))
-    _put_first(os.getcwd())
+    import_from_here()
     try:
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
@@ -239,6 +239,11 @@ def _load_file(path: Path) -> ModuleType:
             raise _target_failed(str(path), error) from error
         raise
     return module
+
+
+def import_from_here() -> None:
+    """Let modules of the working folder be found."""
+    _put_first(os.getcwd())
 
 
 def _put_first(folder: str) -> None:

@@ -103,6 +103,7 @@ class Blueprint:
             self._slow_task_id if self.ignores_defaults else _compile_id(self)
         )
         self.outputs: Any = None  # tasks.outputs keeps what it compiles here
+        self._json: Callable[[Mapping[str, Any]], str] | None = None
 
     # ---- values
 
@@ -211,6 +212,12 @@ class Blueprint:
         values = {name: task.__dict__[name] for name in theirs if name in self.by_name}
         values.update({name: value for name, value in changes.items() if name in theirs})
         return cls(**values)
+
+    def json(self, values: Mapping[str, Any]) -> str:
+        """Return all parameters but the private ones as a JSON object of text, given an instance's ``__dict__``."""
+        if self._json is None:
+            self._json = _compile_json(self)
+        return self._json(values)
 
     # ---- mistakes
 
@@ -508,6 +515,27 @@ def _compile_id(plan: Blueprint) -> Callable[[Mapping[str, Any]], str]:
     names["__safe"] = UNSAFE.sub
     exec(compile("\n    ".join(lines), f"<task id of {plan.cls.__qualname__}>", "exec"), names)
     return names["task_id"]
+
+
+def _compile_json(plan: Blueprint) -> Callable[[Mapping[str, Any]], str]:
+    """Write and compile the function from an instance's ``__dict__`` to all its parameters as JSON."""
+    names: dict[str, Any] = {"__json": encode_basestring_ascii, "__text": text}
+    lines, pieces = ["def parameters_json(values):"], []
+    for number, (name, parameter) in enumerate(plan.parameters):
+        if parameter.visibility == ParameterVisibility.PRIVATE:
+            continue
+        template = emit_text(parameter)
+        names[f"__p{number}"] = parameter
+        if template is None or parameter._default is None:
+            lines.append(f"t{number} = __text(__p{number}, values[{name!r}])")
+        else:
+            lines.append(f"v = values[{name!r}]")
+            lines.append(f"t{number} = {template.replace('{v}', 'v')}")
+        pieces.append(f'"{name}":{{__json(t{number})}}')
+    lines.append("return f'{{" + ",".join(pieces) + "}}'")
+    exec(compile("\n    ".join(lines), f"<parameters of {plan.cls.__qualname__}>", "exec"), names)
+    found: Callable[[Mapping[str, Any]], str] = names["parameters_json"]
+    return found
 
 
 def _compile_clone(plan: Blueprint, cls: type) -> Callable[..., Any]:

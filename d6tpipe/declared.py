@@ -18,7 +18,10 @@ from d6tpipe.errors import DeclarationError
 from d6tpipe.identity import nearest
 from d6tpipe.tasks.meta import TaskMeta
 
-__all__ = ["MARKS", "OPTIONS", "STALE_MODES", "Env", "Mark", "Options", "class_option", "class_options", "env", "mark"]
+__all__ = [
+    "MARKS", "OPTIONS", "STALE_MODES", "Env", "Mark", "Options", "class_option", "class_options", "env", "items",
+    "mark",
+]  # fmt: skip
 
 MARKS = "_d6tpipe_marks"
 """Attribute of a class that keeps what decorators marked it with: it is shipped with a class of a notebook."""
@@ -290,13 +293,14 @@ def _words(value: Any) -> Any:
     return frozenset(words) if all(isinstance(word, str) and word.strip() for word in words) else _MISFIT
 
 
-def _items(value: Any) -> Any:
+def items(value: Any) -> tuple[Any, ...]:
+    """Return what ``depends_on`` holds: a list, or a single thing."""
     return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,)
 
 
 OPTIONS: Mapping[str, tuple[Callable[[Any], Any], str, str]] = {
     "version": (_version, "text or a whole number", 'version = "2"'),
-    "depends_on": (_items, "a list", 'depends_on = [function, "numpy", Path("f.csv"), d6tpipe.env("REGION")]'),
+    "depends_on": (items, "a list", 'depends_on = [function, "numpy", Path("f.csv"), d6tpipe.env("REGION")]'),
     "ignore_code": (_flag, "True or False", "ignore_code = True"),
     "freeze": (_flag, "True or False", "freeze = True"),
     "expires": (_duration, "a datetime.timedelta", "expires = timedelta(days=1)"),

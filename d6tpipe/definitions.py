@@ -6,6 +6,7 @@ changed since the last question are seen.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import inspect
@@ -23,7 +24,7 @@ import luigi
 
 from d6tpipe import watched
 from d6tpipe.constructor import blueprint
-from d6tpipe.declared import MARKS, Options, class_options
+from d6tpipe.declared import MARKS, Options, class_options, items
 from d6tpipe.errors import DeclarationError, ParameterError, is_ours, told, warn
 from d6tpipe.fingerprint import Fingerprint, fingerprint, is_project
 from d6tpipe.tasks import TaskAggregator
@@ -187,10 +188,11 @@ class _Known:
         self._last: Definition | None = None
 
     def facts(self) -> list[watched.Fact]:
-        options = self.options
-        if not options.depends_on:
+        if "depends_on" not in self.options.names:
             return []
-        return watched.facts(self.cls, options.depends_on, _folder_of(options.owner), _look)
+        owner = self.options.owner
+        named = vars(owner)["depends_on"]  # not as it was read: it may be a list that grows
+        return watched.facts(self.cls, () if named is None else items(named), _folder_of(owner), _look)
 
     def definition(self) -> Definition:
         facts, defaults = self.facts(), _defaults(self.cls) if self.ours else {}
@@ -206,7 +208,8 @@ _warned: set[tuple[str, str]] = set()
 
 def _fingerprint(cls: type, skip: Callable[[str, Any], bool]) -> Fingerprint | None:
     try:
-        project = _is_project_or_called if any([c.__module__ == _CALLED for c in cls.__mro__]) else is_project
+        called = any([kin.__module__ == _CALLED and kin is not abc.ABC for kin in cls.__mro__])
+        project = _is_project_or_called if called else is_project
         return fingerprint(cls, stop=_is_task, skip=skip, project=project)
     except Exception as error:  # noqa: BLE001  (reported: a class that cannot be read must not stop a run)
         name = str(cls.__module__), cls.__qualname__
@@ -274,7 +277,7 @@ def _wrapped(function: Any) -> Iterator[Any]:
     while function is not None and seen < 100:
         yield function
         seen += 1
-        function = getattr(function, "_d6tpipe_wraps", None) or getattr(function, "__wrapped__", None)
+        function = getattr(function, "__wrapped__", None)
 
 
 # ---- where a class comes from
@@ -289,7 +292,10 @@ def _space_of(cls: type) -> Mapping[str, Any]:
     for value in vars(cls).values():
         for function in _wrapped(value if isinstance(value, FunctionType) else None):
             space = getattr(function, "__globals__", {})
-            if space.get("__name__") == name or (name == _CALLED and not is_ours(function.__code__.co_filename)):
+            called = (
+                name == _CALLED and isinstance(function, FunctionType) and not is_ours(function.__code__.co_filename)
+            )
+            if space.get("__name__") == name or called:
                 return space
     return vars(sys.modules[name]) if name in sys.modules and name != _CALLED else {}
 

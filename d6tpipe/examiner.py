@@ -37,8 +37,8 @@ from d6tpipe.tasks.outputs import has_older_name, layout, locate, root_of
 from d6tpipe.values import text
 
 __all__ = [
-    "DURABLE", "OBSERVED", "Examiner", "Known", "content_of", "joins", "outputs_of", "parameters_of", "reference", "stat_of",
-    "stats_of", "store_of",
+    "DURABLE", "OBSERVED", "Examiner", "Known", "content_of", "joins", "outputs_of", "parameters_of", "reference", "shelf_of",
+    "stat_of", "stats_of", "store_of",
 ]  # fmt: skip
 
 OBSERVED = b"observed"
@@ -105,6 +105,7 @@ class Examiner:
         self.policy, self.run_id = policy, run_id
         self._known: dict[type, Known] = {}
         self.pruned: set[Any] = set()
+        self.quiet: dict[Store, int] = {}  # how much others had written when this looked first
         self.renewed: dict[Any, Record] = {}
         self.observed: dict[Any, list[OutputRecord]] = {}
 
@@ -138,6 +139,7 @@ class Examiner:
         record = store.records.get(node.task.task_id, self.run_id or None)
         if record is None:
             return Finding((Reason(ReasonKind.UNTRACKED),), None)
+        row = (record.stage, record.digest, record.seal)  # another run may have finished it since the first look
         if stats is not None and is_external(node.task):  # made elsewhere, so only what is in it counts
             present = self.present(node, record, stats, known)
             if record.stage == "finished" and not of_outputs(record, present):
@@ -200,7 +202,7 @@ class Examiner:
             members=lambda: says.members,
             version=says.version,
             extras=says.extras,
-            defaults=_defaults(task),
+            defaults=_defaults(task, says),
             inputs=inputs[:static],
             dynamic_inputs=dynamic,
             outputs=outputs,
@@ -218,7 +220,7 @@ class Examiner:
         now.version, now.extras, now.python, now.module = says.version, says.extras, says.python, says.module
         now.inputs = [entry for entry, _ in present.inputs]
         now.dynamic_inputs = [entry for entry, _ in present.dynamic_inputs or ()]
-        now.parameters = json.dumps(parameters_of(node.task))
+        now.parameters = parameters_of(node.task)
         store = store_of(node.task)
         now.outputs = [copy.copy(output) for output in present.outputs]
         for output in now.outputs:
@@ -259,7 +261,9 @@ class Examiner:
 
     def inputs(self, node: Any) -> list[tuple[InputRecord, Any]]:
         """Return what a node needs with the digests of now, in the order of needing."""
-        names = _names(node.requires) if isinstance(node.requires, Mapping) else {}
+        if not node.needs:
+            return []
+        names = _names(node.requires) if node.names and isinstance(node.requires, Mapping) else {}
         found = []
         for number, need in enumerate(node.needs):
             static = number < len(node.needs) - node.recalled
@@ -292,10 +296,62 @@ def joins(task: Any) -> bool:
     return isinstance(task, TaskAggregator) or type(task).complete is luigi.WrapperTask.complete
 
 
+class Shelf:
+    """Where the outputs of the tasks of one class and workflow lie: what is the same for all of them.
+
+    Attributes
+    ----------
+    store : Store
+    absolute, relative : str
+        What comes before the file names, from the root of the disk and from the data folder.
+    keys, formats : tuple of str
+    """
+
+    __slots__ = ("absolute", "formats", "generation", "keys", "layout", "relative", "store")
+
+    def __init__(self, task: Any) -> None:
+        self.layout = shape = layout(task)
+        self.generation = settings.generation
+        self.keys = shape.keys
+        if shape.in_memory:  # what stands for a path there is the name in the cache
+            self.store = store_at(MEMORY)
+            self.absolute = self.relative = locate(task)[0] + os.sep
+            self.formats = ("cache",) * len(shape.kinds)
+        else:
+            self.store = store_at(root_of(task))
+            self.absolute = os.path.abspath(locate(task)[0]) + os.sep
+            self.relative = self.store.relative(self.absolute) + os.sep
+            self.formats = tuple([suffix for _, suffix in shape.kinds])
+
+
+_shelves: dict[Any, Shelf] = {}
+
+
+def shelf_of(task: Any) -> Shelf | None:
+    """Return the shelf of a task whose outputs are all files in the usual place, or all in memory; None for others."""
+    cls = task.__class__
+    key = cls, task._key[1] if isinstance(task, Task) else None
+    shelf = _shelves.get(key)
+    if shelf is not None and shelf.generation == settings.generation and shelf.layout is blueprint(cls).outputs:
+        return None if "_moved" in task.__dict__ else shelf
+    if not isinstance(task, TaskData) or cls.output is not TaskData.output or "_moved" in task.__dict__:
+        return None
+    shape = layout(task)
+    if shape.mixed or blueprint(cls).outputs is not shape:
+        return None
+    if len(_shelves) > 10_000:
+        _shelves.clear()
+    shelf = _shelves[key] = Shelf(task)
+    return shelf
+
+
 def store_of(task: Any) -> Store:
     """Return the store that holds the record of a task."""
+    shelf = shelf_of(task)
+    if shelf is not None:
+        return shelf.store
     if isinstance(task, TaskData):
-        if layout(task).in_memory and type(task).output is TaskData.output:
+        if layout(task).in_memory and type(task).output is TaskData.output:  # with options of its own
             return store_at(MEMORY)
         return store_at(root_of(task))
     return store_at(os.fspath(settings.dirpath))
@@ -303,6 +359,13 @@ def store_of(task: Any) -> Store:
 
 def outputs_of(task: Any) -> list[OutputRecord]:
     """Return the outputs that a task declares, with absolute paths; nothing is looked at."""
+    shelf = shelf_of(task)
+    if shelf is not None and not has_older_name(task):
+        names, before = locate(task)[1], shelf.absolute
+        return [
+            OutputRecord(key, before + name, format=format)
+            for key, name, format in zip(shelf.keys, names, shelf.formats, strict=True)
+        ]
     if isinstance(task, TaskData) and type(task).output is TaskData.output:
         shape = layout(task)
         folder, names = locate(task)
@@ -345,8 +408,13 @@ def stat_of(output: OutputRecord) -> tuple[int, int] | None:
 
 def stats_of(task: Any) -> Stats | None:
     """Return size and time of all outputs of a task; None if one is missing."""
-    found = [stat_of(output) for output in outputs_of(task)]
-    return None if None in found else tuple(found)  # type: ignore[arg-type]
+    found = []
+    for output in outputs_of(task):
+        facts = stat_of(output)
+        if facts is None:
+            return None
+        found.append(facts)
+    return tuple(found)
 
 
 def content_of(output: OutputRecord) -> bytes:
@@ -364,20 +432,19 @@ def _digest(task: Any, outputs: Iterable[OutputRecord]) -> bytes:
     return combined_digest(task.task_id, outputs, repr([(o.path, o.size, o.mtime_ns) for o in outputs]))
 
 
-def parameters_of(task: Any) -> dict[str, str]:
-    """Return all parameters of a task as text, the private ones left out."""
-    return task.to_str_params()  # type: ignore[no-any-return]
+def parameters_of(task: Any) -> str:
+    """Return all parameters of a task but the private ones as text, a JSON object."""
+    if isinstance(task, Task):
+        return blueprint(task.__class__).json(task.__dict__)
+    return json.dumps(task.to_str_params())
 
 
-def _defaults(task: Any) -> dict[str, str]:
-    if not isinstance(task, Task):
+def _defaults(task: Any, says: Definition) -> dict[str, str]:
+    """Return the parameters that are not part of the identity at their default, with the values of this task."""
+    if not says.defaults or not isinstance(task, Task):
         return {}
-    values = task.__dict__
-    return {
-        name: text(parameter, values[name])
-        for name, parameter in blueprint(type(task)).parameters
-        if getattr(parameter, "ignore_default", False)
-    }
+    parameters = blueprint(type(task)).by_name
+    return {name: text(parameters[name], task.__dict__[name]) for name in says.defaults}
 
 
 def _read(parameters: str) -> dict[str, str]:
@@ -406,7 +473,7 @@ def _names(structure: Mapping[Any, Any], before: str = "") -> dict[Any, str]:
 def reference(task: Any) -> str:
     """Return text from which a task can be made again: module, class, parameters, data folder."""
     path = task._bound_path() if isinstance(task, Task) else None
-    return json.dumps([type(task).__module__, type(task).__qualname__, parameters_of(task), path])
+    return json.dumps([type(task).__module__, type(task).__qualname__, json.loads(parameters_of(task)), path])
 
 
 def _made_again(old: InputRecord) -> Any:

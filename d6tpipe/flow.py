@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -26,6 +27,7 @@ from d6tpipe.interfaces import Event, EventKind, Failure, State
 from d6tpipe.ledger import TaskLedger, new_run_id
 from d6tpipe.policy import Policy
 from d6tpipe.progress import progress_for
+from d6tpipe.removal import Removal, everything, impossible
 from d6tpipe.results import Result
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.external import is_external
@@ -516,20 +518,56 @@ def _invalidate(tasks: Iterable[Any], confirm: bool) -> bool:
     return True
 
 
-def invalidate_all(confirm: bool = False) -> None:
-    """Delete all outputs; not available before d6tpipe keeps records of what it wrote."""
-    raise NotImplementedError(
-        "invalidate_all needs records of what was written, which this version does not keep. "
-        "Use invalidate_upstream(task), or delete the data folder."
-    )
+def invalidate_all(confirm: bool = False) -> bool:
+    """Delete all recorded outputs of the data folder, and their records.
+
+    Files without a record stay, and so do external data, what lies outside the data folder (``settings.dir``), and
+    what is being built at the time. What is deleted is printed.
+
+    Parameters
+    ----------
+    confirm : bool
+        Show what would be deleted and ask on the terminal first.
+
+    Returns
+    -------
+    bool
+        False if the answer was no.
+    """
+    return _remove(everything(os.fspath(settings.dirpath)), confirm)
 
 
-def invalidate_orphans(confirm: bool = False) -> None:
-    """Delete outputs that no task makes; not available before d6tpipe keeps records of what it wrote."""
-    raise NotImplementedError(
-        "invalidate_orphans needs records of what was written, which this version does not keep. "
-        "Delete the files yourself: their names begin with the task id."
-    )
+def invalidate_orphans(confirm: bool = False) -> bool:
+    """Delete recorded outputs of the data folder that no class can make any more, and their records.
+
+    The rules are those of `catalogs.clean` without flows, which can also be told which flows there are. What is
+    deleted is printed, and what stays because nobody can tell.
+
+    Parameters
+    ----------
+    confirm : bool
+        Show what would be deleted and ask on the terminal first.
+
+    Returns
+    -------
+    bool
+        False if the answer was no.
+    """
+    return _remove(impossible(os.fspath(settings.dirpath)), confirm)
+
+
+def _remove(removal: Removal, confirm: bool) -> bool:
+    going = bool(removal.going)
+    for line in removal.lines("delete"):
+        print(line)
+    if not going:
+        print("no outputs to delete")
+        return True
+    if confirm and input(f"Delete {removal.amount()} (y/n)? ").strip().lower() not in ("y", "yes"):
+        return False
+    removal.carry_out()
+    print(f"Deleted {removal.amount()}.")
+    return True
 
 
 # ---- where data lies

@@ -7,7 +7,6 @@ announced together as are likely to take 50 ms; the transaction that announces t
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import uuid
@@ -65,6 +64,7 @@ class TaskLedger:
         self._done: dict[Any, State] = {}  # locked, and found to have nothing to do
         self._ended: dict[Store, list[str]] = {}  # keys of locks to release after the next commit
         self._stores: dict[Store, None] = {}
+        self._foreign: dict[Store, int] = {}
         self._started: set[Any] = set()
         self._batch = 1
         self._batch_began = 0.0
@@ -120,6 +120,9 @@ class TaskLedger:
                     break
                 if node not in self._held and node not in self._done and self._may_share(node) and self._lock(node):
                     batch.append(node)
+        self._foreign.clear()
+        for store in {self._held[node]: None for node in batch}:
+            store.records.prepare()
         announced: dict[Store, list[tuple[str, str]]] = {}
         for node in batch:
             state = self._look_again(node)
@@ -164,6 +167,8 @@ class TaskLedger:
             return None
         task, view = node.task, self._view
         mode = view.mode(node)
+        if node.present is False and mode != "ignore" and self._quiet(self._held[node]):
+            return None  # it was missing, and nobody else has built anything since
         stats = stats_of(task)
         if stats is None or not view.is_there(node):
             return None
@@ -179,6 +184,13 @@ class TaskLedger:
         if mode == "frozen" and was_present and (row is None or row[0] == "finished"):
             return State.FROZEN
         return None
+
+    def _quiet(self, store: Store) -> bool:
+        """Return whether nobody else has recorded anything since the graph was judged."""
+        known = self._foreign.get(store)
+        if known is None:
+            known = self._foreign[store] = store.records.foreign()
+        return known == self._examiner.quiet.get(store)
 
     def wait(self, nodes: Sequence[Any]) -> None:
         self.commit()
@@ -295,10 +307,10 @@ class TaskLedger:
         task = node.task
         cls = task.__class__
         says = self._examiner.known(cls)
+        store = store_of(task)
         facts = self._facts.get(cls)
         if facts is None:
-            facts = self._facts[cls] = self._class_facts(says, store_of(task))
-        store = store_of(task)
+            facts = self._facts[cls] = self._class_facts(says, store)
         self._examiner.settle_inputs(node)
         outputs = outputs_of(task)
         stats = []
@@ -314,7 +326,9 @@ class TaskLedger:
             stats.append((output.size, output.mtime_ns))
             if store.root != MEMORY:
                 output.path = store.relative(output.path)
-        asked = [need for need in dict.fromkeys(getattr(node, "asked", ())) if need not in node.needs]
+        asked = getattr(node, "asked", None)
+        if asked:
+            asked = [need for need in dict.fromkeys(asked) if need not in node.needs]
         if asked:
             for need in asked:
                 if need.digest is None:
@@ -327,7 +341,7 @@ class TaskLedger:
             task.task_id,
             inputs=inputs[:static],
             dynamic_inputs=inputs[static:],
-            parameters=json.dumps(parameters_of(task)),
+            parameters=parameters_of(task),
             outputs=outputs,
             seal=expected(node, says.code, tuple(stats)) or b"",
             started=time() - seconds,

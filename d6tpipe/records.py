@@ -325,6 +325,12 @@ class Records(Protocol):
         asks: its own announcements do not count.
         """
 
+    def prepare(self) -> None:
+        """Get ready to write. From now on answers are those of the moment; before, they may be a few milliseconds old."""
+
+    def foreign(self) -> int:
+        """Return a number that grows when somebody else has written records since it was asked for the first time."""
+
     def load_one(self, family: str, task_id: str, run_id: str | None = None) -> Hot | None:
         """Return what `load_hot` has of one task."""
 

@@ -12,6 +12,7 @@ from luigi.execution_summary import LuigiStatusCode
 from d6tpipe.engine.graph import Node
 from d6tpipe.errors import BuildError, shown, told
 from d6tpipe.interfaces import Failure, State
+from d6tpipe.wording import Words, columns_of, named
 
 __all__ = ["Result"]
 
@@ -19,7 +20,7 @@ _HEADLINES = (
     (State.FRESH, "complete, nothing to do"),
     (State.FROZEN, "frozen, accepted as they are"),
     (State.STALE, "complete but stale, used as they are"),
-    (State.CACHED, "kept, what they need came out equal"),
+    (State.CACHED, "not run after all, what they need came out equal"),
     (State.BUILT, "built"),
     (State.NO_OUTPUT, "ran but saved nothing"),
     (State.PENDING, "to build"),
@@ -28,7 +29,10 @@ _HEADLINES = (
     (State.UPSTREAM_FAILED, "not started, something upstream failed"),
     (State.CANCELLED, "cancelled"),
 )
+_EXPLAINED = frozenset({State.STALE, State.FROZEN, State.PENDING})  # of these the summary says why
+_TABLE = ("task", "family", "state", "reasons", "seconds", "error")
 _SHOWN = 5
+_LEADING = 3
 
 
 class Result:
@@ -127,11 +131,13 @@ class Result:
         -------
         pandas.DataFrame
             Columns: ``task`` (text), ``family``, one per significant parameter (as text; NaN where a task has no
-            such parameter), ``state``, ``seconds`` (of the body; NaN if it did not run), ``error``.
+            such parameter), ``state``, ``reasons`` (why it was built, or is stale, in a few words), ``seconds`` (of
+            the body; NaN if it did not run), ``error``. A parameter that is called like one of these columns is
+            ``parameter_<name>``.
         """
         import pandas as pd
 
-        rows = []
+        rows, words = [], Words()
         for node in self._nodes:
             if node.state is None:
                 continue
@@ -141,14 +147,15 @@ class Result:
                 {
                     "task": shown(node.task),
                     "family": node.task.task_family,
-                    **node.task.to_str_params(only_significant=True),
+                    **columns_of(node.task, _TABLE),
                     "state": str(node.state),
+                    "reasons": _why(node, words),
                     "seconds": node.seconds if ran else float("nan"),
                     "error": told(failure.error) if failure else "",
                 }
             )
-        last = ["state", "seconds", "error"]
-        frame = pd.DataFrame(rows, columns=None if rows else ["task", "family", *last])
+        last = list(_TABLE[2:])
+        frame = pd.DataFrame(rows, columns=None if rows else [*_TABLE[:2], *last])
         return frame[[column for column in frame.columns if column not in last] + last]
 
     @property
@@ -164,16 +171,36 @@ class Result:
         rule = "===== d6tpipe Execution Summary ====="
         tasks = "1 task" if total == 1 else f"{total} tasks"
         lines = ["", rule, "", f"Looked at {tasks} in {self.seconds:.2f} s:"]
-        for state, words in _HEADLINES:
+        words = Words()
+        for state, headline in _HEADLINES:
             if self.counts[state]:
-                lines.append(f"* {self.counts[state]} {words}:")
-                lines += _by_family([node for node in self._nodes if node.state is state])
+                lines.append(f"* {self.counts[state]} {headline}:")
+                members = [node for node in self._nodes if node.state is state]
+                explained = state in _EXPLAINED or (self._dry and state is State.FRESH)
+                lines += _by_family(members, words if explained else None)
+        if self.counts[State.STALE]:
+            lines += ["", *self._about_stale(words)]
         for failure in self.failures[:_SHOWN]:
             lines += ["", f"{shown(failure.task)} failed: {told(failure.error)}"]
         if len(self.failures) > _SHOWN:
             lines.append(f"... and {len(self.failures) - _SHOWN} more failures in result.failures")
         lines += ["", self._verdict(), "", rule, ""]
         return "\n".join(lines)
+
+    def _about_stale(self, words: Words) -> list[str]:
+        """Return how many tasks are stale, because of what above all, and what to do about it."""
+        stale = [node for node in self._nodes if node.state is State.STALE]
+        found: Counter[str] = Counter()
+        for node in stale:
+            found.update(dict.fromkeys([words.reason(node.task, reason) for reason in node.reasons], 1))
+        leading = ", ".join([word for word, _ in found.most_common(_LEADING)])
+        more = f" and {len(found) - _LEADING} more reasons" if len(found) > _LEADING else ""
+        first = named(stale[0].task)
+        count = f"{len(stale)} tasks are stale, such as {first}" if len(stale) > 1 else f"{first} is stale"
+        return [
+            f"{count}: {leading}{more}.",
+            'Why: d6tpipe.explain(task). Build again: run(..., stale="rerun"). Keep as is: d6tpipe.accept(task).',
+        ]
 
     def _verdict(self) -> str:
         if self._dry:
@@ -183,6 +210,8 @@ class Result:
         if self.counts[State.NO_OUTPUT]:
             return "Done, but some tasks saved nothing: they will run again next time."
         if not self.counts[State.BUILT]:
+            if self.counts[State.CACHED]:
+                return "Done: nothing had to be run."
             return "Everything was complete already, nothing was run."
         return "Done: nothing failed, nothing is missing."
 
@@ -211,13 +240,35 @@ class Result:
         raise error from (self.failures[0].error if self.failures else None)
 
 
-def _by_family(nodes: Sequence[Node]) -> list[str]:
+def _why(node: Node, words: Words) -> str:
+    """Return why a task was built or is to be, or why it is not to be trusted, in a few words."""
+    if node.state in (State.FRESH, State.STALE, State.FROZEN, State.PENDING):
+        return words.of(node)
+    if node.reasons:
+        return words.reasons(node.task, node.reasons)
+    return "upstream" if node.present and node.needs else "missing"
+
+
+def _by_family(nodes: Sequence[Node], words: Words | None = None) -> list[str]:
     groups: dict[str, list[Node]] = {}
     for node in nodes:
         groups.setdefault(node.task.task_family, []).append(node)
     lines = []
     for family, members in sorted(groups.items()):
-        sample = ", ".join(shown(node.task).removeprefix(family) for node in members[:_SHOWN])
-        more = f", ... {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
-        lines.append(f"    - {len(members)} {family}{sample if len(sample) < 200 else ''}{more}")
+        if words is None:
+            lines.append(_line(family, members))
+            continue
+        alike: dict[str, list[Node]] = {}
+        for node in members:
+            alike.setdefault(_why(node, words), []).append(node)
+        parts = list(alike.items())
+        if len(parts) > _SHOWN:
+            parts[_SHOWN - 1 :] = [("other reasons", [node for _, part in parts[_SHOWN - 1 :] for node in part])]
+        lines += [f"{_line(family, part)}: {why}" if why else _line(family, part) for why, part in parts]
     return lines
+
+
+def _line(family: str, members: Sequence[Node]) -> str:
+    sample = ", ".join(shown(node.task).removeprefix(family) for node in members[:_SHOWN])
+    more = f", ... {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
+    return f"    - {len(members)} {family}{sample if len(sample) < 200 else ''}{more}"

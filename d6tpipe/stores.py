@@ -44,7 +44,8 @@ class Store:
 
     def relative(self, path: str) -> str:
         """Return `path` as it is recorded: relative to the folder if it lies in it, so that the folder can be moved."""
-        path = os.path.abspath(path)
+        if not path.startswith(self.root):
+            path = os.path.abspath(path)
         inside = path.startswith(self.root + os.sep)
         return path[len(self.root) + 1 :] if inside else path
 
@@ -56,6 +57,9 @@ class Store:
 def store_at(root: str) -> Store:
     """Return the store of a data folder; nothing is opened or made until it is used."""
     key = root if root == MEMORY else os.path.abspath(root)
+    found = _stores.get(key)
+    if found is not None:
+        return found
     with _guard:
         found = _stores.get(key)
         if found is None:

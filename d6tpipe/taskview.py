@@ -243,6 +243,9 @@ class TaskView:
         groups, together = self._groups(nodes)
         for group in groups:
             if group.tracked:
+                if self.examiner.run_id and group.store not in self.examiner.quiet:
+                    assert group.store is not None
+                    self.examiner.quiet[group.store] = group.store.records.foreign()
                 group.load(self.examiner.run_id, keep=len(nodes) <= _KEEP_ROWS)
         for node in together:
             node.present = True

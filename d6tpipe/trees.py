@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from d6tpipe.engine.freshness import reason
 from d6tpipe.engine.graph import Node
+from d6tpipe.interfaces import Standing
+from d6tpipe.wording import Words
 
 __all__ = ["tree_text"]
 
 _DEEPEST = 50  # levels drawn in full; lines of a chain of 100,000 would be 300,000 characters wide
-_BLUE, _GREEN, _END = "\033[94m", "\033[92m", "\033[0m"
+_BLUE, _GREEN, _YELLOW, _END = "\033[94m", "\033[92m", "\033[93m", "\033[0m"
 
 
 def _colours() -> bool:
@@ -23,7 +25,13 @@ def _colours() -> bool:
 
 
 def tree_text(
-    root: Node, indent: str = "", last: bool = True, show_params: bool = True, clip_params: bool = False
+    root: Node,
+    indent: str = "",
+    last: bool = True,
+    show_params: bool = True,
+    clip_params: bool = False,
+    mode: Callable[[Node], str] | None = None,
+    words: Words | None = None,
 ) -> str:
     """Return the tree of what `root` needs, one line per task.
 
@@ -37,14 +45,21 @@ def tree_text(
         Draw the root as the last of its siblings.
     show_params, clip_params : bool
         Show the significant parameters; only the first of several.
+    mode : callable, optional
+        Says what staleness means for a node, as ``TaskView.mode`` does; without it nothing is called frozen.
+    words : Words, optional
+        Give the same one to all trees of one text.
 
     Returns
     -------
     str
-        Begins with a line break. A subtree that was shown before is not repeated: its task is marked "see above".
-        Below 50 levels lines are not indented further but begin with the number of their level.
+        Begins with a line break. A line ends with COMPLETE or PENDING and, where there is more to say, why the task is
+        to be built, that it is stale or frozen and why, or that it is untracked. A subtree that was shown before is
+        not repeated: its task is marked "see above". Below 50 levels lines are not indented further but begin with
+        the number of their level.
     """
     colours = _colours()
+    words = words or Words()
     lines: list[str] = []
     shown: set[Node] = set()
     stack = [(root, indent, last, 0)]
@@ -52,15 +67,18 @@ def tree_text(
         node, before, is_last, level = stack.pop()
         complete = node.complete
         word = "COMPLETE" if complete else "PENDING"
+        why = words.of(node)
+        if complete and why and node.standing is not Standing.UNTRACKED:
+            why = f"{'frozen' if mode is not None and mode(node) == 'frozen' else 'stale'}: {why}"
         if colours:
-            word = f"{_GREEN if complete else _BLUE}{word}{_END}"
-        why = reason(node)
-        tail = "" if complete else f" {why}"
-        if node in shown and node.needs:
-            tail += ", see above" if tail else " see above"
+            colour = _BLUE if not complete else _YELLOW if node.standing is Standing.STALE else _GREEN
+            word = f"{colour}{word}{_END}"
+        again = "see above" if node in shown and node.needs else ""
+        tail = ", ".join(filter(None, [why, again]))
         lines.append(
             f"{before}{f'(level {level}) ' if level > _DEEPEST else ''}{'└─--' if is_last else '|--'}"
-            f"[{type(node.task).__name__}-{_parameters(node.task, show_params, clip_params)} ({word})]{tail}"
+            f"[{type(node.task).__name__}-{_parameters(node.task, show_params, clip_params)} ({word})]"
+            f"{' ' * bool(tail)}{tail}"
         )
         if node in shown:
             continue

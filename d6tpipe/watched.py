@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from pathlib import PurePath
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import luigi
@@ -29,7 +29,7 @@ Look = Callable[[Any], Fingerprint]
 __all__ = ["MISSING", "UNREADABLE", "Fact", "distributions", "facts"]
 
 MISSING, UNREADABLE = "missing", "unreadable"
-"""Stand for the content of a file that is not there, or may not be read."""
+"""Stand for the content of a file that is not there, and of what cannot be read."""
 
 
 class Fact:
@@ -89,8 +89,6 @@ def facts(cls: type, items: Iterable[Any], folder: str | None, look: Look) -> li
 
 def _fact(cls: type, item: Any, folder: str | None, look: Look) -> Fact:
     kind: Any = type(item)
-    if isinstance(item, (luigi.Parameter, luigi.Task, luigi.Target)):
-        raise _not_watchable(cls, item)
     if isinstance(item, Env):
         return Fact(f"env:{item.name}", _secret(item.name))
     if isinstance(item, PurePath):
@@ -99,17 +97,22 @@ def _fact(cls: type, item: Any, folder: str | None, look: Look) -> Fact:
         item = item.__name__
     if isinstance(item, str):
         return Fact(f"package:{item}", _package(cls, item))
-    if isinstance(item, (FunctionType, BuiltinFunctionType, type)):
-        module = str(item.__module__)
+    if not is_data(kind):
+        module = getattr(item, "__module__", None)
+        if not isinstance(module, str) or not hasattr(item, "__qualname__"):
+            raise _not_watchable(cls, item)
         top = module.partition(".")[0]
         file = getattr(sys.modules.get(module), "__file__", None)
         if module not in ("__main__", "__mp_main__") and not is_project(module, file):
             return Fact(f"package:{top}", _package(cls, top))  # of a library only the version is looked at
-    elif not (is_data(kind) or isinstance(item, MethodType) or hasattr(item, "__wrapped__")):
-        raise _not_watchable(cls, item)
-    code = look(item)
     name = getattr(item, "__qualname__", None) or getattr(getattr(item, "func", None), "__qualname__", None)
-    return Fact(f"object:{name or kind.__name__}", code.fast, code)
+    key = f"object:{name or kind.__name__}"
+    try:
+        code = look(item)
+    except Exception as error:  # noqa: BLE001  (reported: what cannot be looked through must not stop a run)
+        _tell(key, f"depends_on of {cls.__qualname__}: {key} cannot be looked through ({told(error)})")
+        return Fact(key, UNREADABLE)
+    return Fact(key, code.fast, code)
 
 
 def _not_watchable(cls: type, item: Any) -> DeclarationError:
@@ -165,13 +168,18 @@ def _content(path: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return MISSING
     except (OSError, ValueError) as error:
-        if path not in _told:
-            _told.add(path)
-            warn(f"depends_on names a file that cannot be read, its changes will not be noticed: {told(error)}")
+        _tell(path, f"depends_on names a file that cannot be read, its changes will not be noticed: {told(error)}")
         return UNREADABLE
 
 
 _told: set[str] = set()
+
+
+def _tell(what: str, message: str) -> None:
+    """Warn, once for each thing."""
+    if what not in _told:
+        _told.add(what)
+        warn(message)
 
 
 def _of_file(path: str, status: os.stat_result) -> str:
@@ -224,6 +232,8 @@ def _files_in(folder: str, inside: str, above: tuple[tuple[int, int], ...]) -> I
 
 def _package(cls: type, name: str) -> str:
     """Return the version of a package, a digest of the source of a module of the project, or both."""
+    if not name.strip():
+        raise _no_package(cls, name)
     found = _installed(name)
     place = _place_of(name)
     if place is not None and is_project(name, os.path.join(place, "")):  # also what is installed to be edited
@@ -243,15 +253,15 @@ def _package(cls: type, name: str) -> str:
 
 _PYTHON = sys.version.partition(" ")[0]
 
-# name as asked for -> (folder it is installed in, time stamp of the folder, (name, version))
-_versions: dict[str, tuple[str, int, tuple[str, str]]] = {}
+# name as asked for -> (sys.path, folder it is installed in, time stamp of the folder, (name, version))
+_versions: dict[str, tuple[list[str], str, int, tuple[str, str]]] = {}
 
 
 def _installed(name: str) -> tuple[str, str] | None:
     """Return name and version of an installed distribution; looked up again when something was installed."""
     known = _versions.get(name)
-    if known is not None and _time_of(known[0]) == known[1]:
-        return known[2]
+    if known is not None and known[0] == sys.path and known[2] == _time_of(known[1]):
+        return known[3]
     try:
         distribution = importlib.metadata.distribution(name)
     except (importlib.metadata.PackageNotFoundError, ValueError):
@@ -260,7 +270,7 @@ def _installed(name: str) -> tuple[str, str] | None:
     found = distribution.metadata["Name"], distribution.version
     if not all(found):  # left half removed
         return None
-    _versions[name] = folder, _time_of(folder), found
+    _versions[name] = list(sys.path), folder, _time_of(folder), found
     return found
 
 
@@ -317,9 +327,9 @@ def _no_package(cls: type, name: str) -> DeclarationError:
     if os.sep in name or "/" in name or os.path.exists(name):
         near, hint = None, f"Text names a package; write pathlib.Path({name!r}) for a file."
     else:
-        known = {distribution.metadata["Name"] for distribution in importlib.metadata.distributions()}
-        known |= {module for module in sys.modules if "." not in module and not module.startswith("_")}
-        near = nearest(name, sorted(filter(None, known)))
+        installed = {distribution.metadata["Name"] for distribution in importlib.metadata.distributions()}
+        modules = [module for module in sys.modules if "." not in module and not module.startswith("_")]
+        near = nearest(name, sorted(filter(None, installed))) or nearest(name, sorted(modules))
         hint = "Name an installed package or a module that can be imported, or the function or class itself."
     return DeclarationError(
         f"depends_on names a package that cannot be found: '{name}'",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from d6tpipe.engine.graph import Node
 from d6tpipe.errors import CycleError
@@ -135,9 +135,11 @@ class Plan:
             if node.state is State.READY:
                 self._ready(node)
 
-    def coming(self) -> list[Node]:
-        """Return the nodes that are ready, roughly in the order of starting; the queue stays as it is."""
-        return [entry[3] for entry in self._heap if entry[3].state is State.READY]
+    def coming(self) -> Iterator[Node]:
+        """Yield nodes that are ready, roughly in the order of starting; the queue stays as it is, and must meanwhile."""
+        for entry in self._heap:
+            if entry[3].state is State.READY:
+                yield entry[3]
 
     def built(self, node: Node, state: State = State.BUILT) -> None:
         """Note that `node` is done; what waited only for it becomes ready."""

@@ -277,36 +277,28 @@ class _Stream:
     ``open()`` asks the system three things that are known here; of a small file's cost that is a tenth.
     """
 
-    __slots__ = ("_descriptor", "_hash", "name")
+    __slots__ = ("content", "descriptor", "name")
 
     def __init__(self, descriptor: int, name: str) -> None:
-        self._descriptor = descriptor
-        self._hash = xxh3_128()
+        self.descriptor = descriptor
+        self.content: Any = None
         self.name = name
 
     def write(self, data: Any) -> int:
-        written = os.write(self._descriptor, data)
+        written = os.write(self.descriptor, data)
         size = len(data) if type(data) is bytes else memoryview(data).nbytes
         if written != size:  # the system takes at most 2 GB at a time
             rest = memoryview(data).cast("B")[written:]
             while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-        self._hash.update(data)
+                rest = rest[os.write(self.descriptor, rest) :]
+        if self.content is None:
+            self.content = xxh3_128(data)
+        else:
+            self.content.update(data)
         return size
 
     def flush(self) -> None:
         """Do nothing: there is no buffer."""
-
-    def finish(self) -> Written:
-        if settings.durable:
-            os.fsync(self._descriptor)
-        facts = os.fstat(self._descriptor)
-        return Written(facts.st_size, facts.st_mtime_ns, self._hash.digest())
-
-    def close(self) -> None:
-        # Whoever keeps the stream must not be able to write into the next file of that number.
-        descriptor, self._descriptor = self._descriptor, -1
-        os.close(descriptor)
 
 
 # -- writing, step by step ---------------------------------------------------------------------------------
@@ -359,11 +351,14 @@ def _streamed(temporary: str, folder: str, put: Callable[[Any], None]) -> Writte
     try:
         fail_point("write.opened")
         put(stream)
-        written = stream.finish()
+        if settings.durable:
+            os.fsync(descriptor)
+        facts = os.fstat(descriptor)
     finally:
-        stream.close()
+        stream.descriptor = -1  # whoever keeps the stream must not write into the next file of that number
+        os.close(descriptor)
     fail_point("write.filled")
-    return written
+    return Written(facts.st_size, facts.st_mtime_ns, (stream.content or xxh3_128()).digest())
 
 
 def _made(folder: str) -> bool:

@@ -71,6 +71,7 @@ class SqliteRecords(SqliteStore):
         clock: Callable[[], float] = time.monotonic,
         network: bool | None = None,
     ) -> None:
+        self._newest, self._foreign = 0, 0  # number of the newest wide row; how often it was somebody else's
         self._rows: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._marks: dict[tuple[str, str, str], None] = {}
         self._sources: dict[str, str] = {}
@@ -107,6 +108,32 @@ class SqliteRecords(SqliteStore):
             return found
 
         return self._ask(ask, dict)
+
+    def prepare(self) -> None:
+        """Open for writing; see `Records.prepare`."""
+        with self._lock:
+            self._mind_forks()
+            if self._writer is None and not self._refused and self._clock() >= self._retry_at:
+                self._attempt(lambda connection: None)
+        self._speak()
+
+    def foreign(self) -> int:
+        """Return a number that grows with what others write; see `Records.foreign`."""
+
+        def ask(connection: sqlite3.Connection) -> int:
+            return self._note_newest(connection)
+
+        with self._lock:  # an own row that goes out now is not a foreign one
+            self._ask(ask, lambda: 0)
+            return self._foreign
+
+    def _note_newest(self, connection: sqlite3.Connection) -> int:
+        """Return the number of the newest wide row, having noted whether somebody else has added some."""
+        (newest,) = connection.execute("SELECT ifnull(max(id), 0) FROM records").fetchone()
+        if newest != self._newest:
+            self._newest = newest
+            self._foreign += 1
+        return int(newest)
 
     def load_one(self, family: str, task_id: str, run_id: str | None = None) -> Hot | None:
         """Return what `load_hot` has of one task; see `Records.load_one`."""
@@ -330,11 +357,12 @@ class SqliteRecords(SqliteStore):
             connection.executemany("INSERT OR IGNORE INTO sources VALUES (?, ?)", self._sources.items())
         rows = self._rows
         if rows:
+            last = self._note_newest(connection)  # before rows go: a number that was in use must not come again
             connection.executemany(f"DELETE FROM records WHERE id = (SELECT record FROM hot {_OF_TASK})", rows)
-            (last,) = connection.execute("SELECT ifnull(max(id), 0) FROM records").fetchone()
             hot = [(*key, *row[:3], number) for number, (key, row) in enumerate(rows.items(), last + 1)]
             wide = [(number, *row[3:]) for number, row in enumerate(rows.values(), last + 1)]
             connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", wide)
+            self._newest = wide[-1][0]
             connection.executemany("INSERT OR REPLACE INTO hot VALUES (?, ?, ?, ?, ?, ?)", hot)
             connection.executemany(f"DELETE FROM building {_OF_TASK}", rows)
         if self._marks:

@@ -360,12 +360,12 @@ class FormatTarget(DataTarget):
     def store_value(self, value: Any, options: dict[str, Any], files: Writer) -> Written:
         """Save a value with these options through `files`; return size, time and digest."""
         form = plugins.load("formats", self.format_name)
-        written = (
-            files.write_stream(self._text, lambda stream: form.dump(value, stream, **options))
-            if _dumps(type(form))
-            else files.write(self._text, lambda temporary: form.save(value, temporary, **options))
-        )
-        _forget(self._text)
+        if _dumps(form):
+            written = files.write_stream(self._text, lambda stream: form.dump(value, stream, **options))
+        else:
+            written = files.write(self._text, lambda temporary: form.save(value, temporary, **options))
+        if _kept:
+            _forget(self._text)
         return written
 
 
@@ -407,12 +407,12 @@ class PickleTarget(FormatTarget):
     _argument = "obj"
 
 
-def _dumps(form: type) -> bool:
-    """Return whether instances of a format have a ``dump`` that writes what their ``save`` does."""
-    for kind in form.__mro__:
-        if "dump" in vars(kind):
+def _dumps(form: Any) -> bool:
+    """Return whether a format has a ``dump`` that writes what its ``save`` does."""
+    for kind in type(form).__mro__:
+        if "dump" in kind.__dict__:
             return True
-        if "save" in vars(kind):  # overrides a dump further up
+        if "save" in kind.__dict__:  # overrides a dump further up
             return False
     return False
 

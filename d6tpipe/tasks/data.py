@@ -8,7 +8,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any, cast
+from typing import Any
 
 import luigi
 from luigi.task import flatten
@@ -445,7 +445,8 @@ def _save_together(outputs: dict[str, tuple[Any, Any]], options: dict[str, Any])
 def _save_one(target: Any, value: Any, options: dict[str, Any], files: Writer) -> Written | None:
     save = getattr(type(target), "save", None)
     if save is FormatTarget.save:
-        return cast("FormatTarget", target).store_value(value, options, files)
+        written: Written = target.store_value(value, options, files)
+        return written
     if not hasattr(target, "save"):
         raise DeclarationError(
             "save() needs targets that can save",

@@ -65,7 +65,7 @@ def _expect(kind: type[BaseException], call: Callable[[], Any]) -> BaseException
 def a_missing_folder_lists_as_empty(files: Files, folder: str) -> None:
     nowhere = os.path.join(folder, "nowhere")
     assert set() == files.listing(nowhere)
-    assert {} == files.stats(nowhere)
+    assert files.stats(nowhere) == {}
     assert files.stat(nowhere) is None
     assert not files.exists(nowhere)
 
@@ -110,7 +110,14 @@ def what_is_written_is_told_as_it_is_found_later(files: Files, folder: str) -> N
 
 def a_stream_takes_any_buffer_in_any_pieces(files: Files, folder: str) -> None:
     path = os.path.join(folder, "x.bin")
-    pieces = [b"one", bytearray(b"two"), memoryview(b"three"), b"", memoryview(array("i", [1, 2])), b"w" * 300_000]
+    pieces: list[Any] = [
+        b"one",
+        bytearray(b"two"),
+        memoryview(b"three"),
+        b"",
+        memoryview(array("i", [1, 2])),
+        b"w" * 300_000,
+    ]
 
     def put(stream: Any) -> None:
         for piece in pieces:

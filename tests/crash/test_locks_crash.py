@@ -98,7 +98,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Give a function that starts a process; what still runs at the end of the test is killed."""
+    """Give a function that starts a process; what still runs at the end of the test, or after 20 seconds, is killed."""
     started = []
 
     def start_one(code: str, *words: object) -> subprocess.Popen[str]:
@@ -110,7 +110,16 @@ def start() -> Iterator[Start]:
         started.append(process)
         return process
 
-    yield start_one
+    def hangs(*anything: object) -> None:
+        raise TimeoutError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(20)
+    try:
+        yield start_one
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
     for process in started:
         process.kill()
         process.communicate()
@@ -128,7 +137,7 @@ def go(process: subprocess.Popen[str]) -> None:
 
 
 def end(process: subprocess.Popen[str]) -> list[str]:
-    said, complaint = process.communicate(timeout=60)
+    said, complaint = process.communicate(timeout=20)
     assert (0, "") == (process.returncode, complaint)
     return said.splitlines()
 

@@ -269,8 +269,8 @@ def test_dry_run_prints_the_plan_and_writes_nothing(here, project):
     done = here("run", "flow.py:Scale", "--dry-run")
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
-        "would run  GetData()",
-        "would run  Scale(by=2, do_round=False)",
+        "would run  GetData()  missing",
+        "would run  Scale(by=2, do_round=False)  missing",
         "2 would run, 0 complete. A dry run: nothing was run or written.",
     ]
     assert not (project / "data").exists()

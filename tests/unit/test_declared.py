@@ -91,6 +91,12 @@ def test_a_single_thing_to_depend_on_needs_no_list():
         assert (item,) == class_option(make(depends_on=item), "depends_on")
 
 
+def test_what_luigi_s_classes_and_ours_say_is_not_read():
+    for word in ("priority", "resources", "target_ext", "persist", "task_namespace"):
+        assert all(class_option(make(base), word) is None for base in BASES)
+    assert class_option(make(luigi.Task, priority=3), "priority") == 3
+
+
 def test_a_word_that_has_no_rules_yet_is_returned_as_it_is():
     assert class_option(make(isolate=3), "isolate") == 3
     assert class_option(make(), "isolate", "no") == "no"
@@ -109,6 +115,8 @@ def test_a_method_or_property_of_that_name_is_no_option(base, name, kind):
     assert not class_options(cls).names
     child = make(cls, name="Child", **{name: SAID[name][0]})  # a plain value in its place is
     assert SAID[name][1] == class_option(child, name)
+    shadowed = make(make(base, **{name: SAID[name][0]}), name="Child", **{name: kind(lambda *self: 1)})
+    assert class_option(shadowed, name) is None
 
 
 @pytest.mark.parametrize("base", BASES)

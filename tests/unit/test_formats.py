@@ -48,16 +48,28 @@ def test_pickle_takes_arrays_whatever_their_layout(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, trip("pickle", array, tmp_path))
 
 
-def test_pickle_writes_on_when_the_system_takes_only_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write_a_part(descriptor: int, data: Any) -> int:
-        return whole(descriptor, memoryview(data).cast("B")[:1000])
+def test_pickle_streams_large_arrays_whatever_their_layout(tmp_path: Path) -> None:
+    value = [b"x" * 100_000, np.arange(300_000.0).reshape(3, -1), np.asfortranarray(np.eye(300)), np.arange(10)[::2]]
+    form, path = plugins.load("formats", "pickle"), str(tmp_path / "x.pkl")
+    written = plugins.load("files", "local").write_stream(path, lambda stream: form.dump(value, stream))
+    assert written.digest == plugins.load("files", "local").digest(path)
+    for one, loaded in zip(value, form.load(path), strict=True):
+        np.testing.assert_array_equal(one, loaded)
 
-    whole = os.write
-    value = [b"x" * 100_000, np.eye(100)]
-    monkeypatch.setattr("d6tpipe.formats.basic.os.write", write_a_part)
-    loaded = trip("pickle", value, tmp_path)
-    assert value[0] == loaded[0]
-    np.testing.assert_array_equal(value[1], loaded[1])
+
+@pytest.mark.parametrize(
+    ("name", "value", "options", "error"),
+    [
+        ("pickle", lambda: 1, {}, DeclarationError),
+        ("json", "\ud800", {"ensure_ascii": False}, DeclarationError),
+        ("text", 1, {}, DeclarationError),
+        ("bytes", b"x", {"no_such": 1}, TypeError),
+    ],
+)
+def test_what_is_refused_leaves_no_file(name: str, value: Any, options: Any, error: Any, tmp_path: Path) -> None:
+    with pytest.raises(error):
+        trip(name, value, tmp_path, **options)
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_cannot_be_pickled_is_named(tmp_path: Path) -> None:

@@ -23,6 +23,23 @@ from d6tpipe.storage.locks import Locks, locks_for, memory_locks
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="asks another process")
 
 
+@pytest.fixture(autouse=True)
+def impatient() -> Iterator[None]:
+    """Fail where something hangs."""
+
+    def hangs(*anything: object) -> None:
+        raise TimeoutError("it hangs")
+
+    if not hasattr(signal, "alarm"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(15)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
     """Give a data folder whose locks nobody has used, and forget them afterwards."""
@@ -116,7 +133,15 @@ def test_another_thread_does_not_get_what_is_held(locks: Locks) -> None:
     assert in_thread(lambda: locks.acquire("b"))
 
 
-def test_of_many_threads_one_at_a_time_holds_a_key(locks: Locks) -> None:
+def test_of_many_threads_one_at_a_time_holds_a_key(locks: Locks, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.lockf
+
+    def yielding(*arguments: int) -> None:
+        time.sleep(0)  # lets another thread run, as a slow system call does
+        real(*arguments)
+        time.sleep(0)
+
+    monkeypatch.setattr(module, "lockf", yielding)
     inside: list[int] = []
     most: list[int] = []
     barrier = threading.Barrier(6)
@@ -127,13 +152,14 @@ def test_of_many_threads_one_at_a_time_holds_a_key(locks: Locks) -> None:
             key = str(n % 3)
             if locks.acquire(key):
                 inside.append(n % 3)
+                time.sleep(0)
                 most.append(inside.count(n % 3))
                 inside.remove(n % 3)
                 locks.release([key])
             else:
                 locks.wait([key])
 
-    threads = [threading.Thread(target=work) for _ in range(6)]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -432,6 +458,26 @@ def test_questions_are_answered_in_a_read_only_folder_for_an_ordinary_user() -> 
 
 
 @needs_fork
+def test_who_could_only_ask_can_lock_as_soon_as_it_may() -> None:
+    top = Path(tempfile.mkdtemp())
+    file = top / "locks"
+
+    def work() -> Any:
+        file.touch()
+        file.chmod(0o444)
+        locks = Locks(str(file))
+        assert locks.holder("a") is None and locks._descriptor >= 0
+        file.chmod(0o644)
+        return [locks.acquire("a")]
+
+    try:
+        top.chmod(0o777)
+        assert [True] == in_child(work, ordinary=True)
+    finally:
+        shutil.rmtree(top)
+
+
+@needs_fork
 def test_an_answer_of_another_host_is_no_process_id_of_this_one() -> None:
     question = list(module._FLOCK.unpack(module._question(7)))
     question[2 if module._BSD else 4] = -4711
@@ -491,6 +537,21 @@ def test_other_obstacles_warn_once_too(
         assert locks.acquire("a") and locks.acquire("b") and not locks.acquire("a")
     assert 1 == len(caught)
     assert locks.holder("c") is None
+
+
+@needs_fork
+def test_who_cannot_lock_does_not_wait_for_those_who_can(locks: Locks, monkeypatch: pytest.MonkeyPatch) -> None:
+    locks.acquire("a")
+
+    def child() -> Any:
+        monkeypatch.setattr(module, "lockf", Refusing(errno.ENOLCK))
+        with pytest.warns(UserWarning, match="cannot be locked"):
+            locks.acquire("b")
+        locks._freed.wait = None  # type: ignore[method-assign, assignment]  # an exception, if it is called
+        locks.wait(["a"])
+        return [locks.acquire("a")]
+
+    assert [True] == in_child(child)
 
 
 @needs_fork

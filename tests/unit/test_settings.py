@@ -30,6 +30,7 @@ DEFAULTS = {
     "uri": None,
     "cloud_fs_prefix": None,
     "cloud_fs_enabled": False,
+    "stale": "warn",
     "unknown_parameters": "error",
     "durable": False,
     "verify": "stat",

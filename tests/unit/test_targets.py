@@ -179,6 +179,73 @@ def test_a_save_that_is_stopped_leaves_the_old_value_or_the_new(
     assert ("new" if at == 3 else list(range(1000))) == target.load()
 
 
+# -- how formats are asked to save -------------------------------------------------------------------------
+
+
+class Upper:
+    """A format of a plugin, as they were before there was ``dump``."""
+
+    name, suffix = "upper", "up"
+
+    def save(self, value: str, path: str, **options: Any) -> None:
+        Path(path).write_text(value.upper())
+
+    def load(self, path: str, **options: Any) -> str:
+        return Path(path).read_text().lower()
+
+
+def test_a_format_without_dump_is_asked_to_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(plugins._loaded, ("formats", "upper"), Upper())
+    target = FormatTarget(tmp_path / "sub" / "x.up", "upper")
+    assert target.path == target.save("text")
+    assert (tmp_path / "sub" / "x.up").read_text() == "TEXT"
+    assert target.load() == "text"
+
+
+def test_a_format_that_overrides_only_save_is_not_asked_to_dump(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counted(type(plugins.load("formats", "pickle"))):  # type: ignore[misc]
+        saves = 0
+
+        def save(self, value: Any, path: str, **options: Any) -> None:
+            type(self).saves += 1
+            super().save(value, path, **options)
+
+    monkeypatch.setitem(plugins._loaded, ("formats", "counted"), Counted())
+    target = FormatTarget(tmp_path / "x", "counted")
+    target.save([1])
+    assert (1, [1]) == (Counted.saves, target.load())
+
+
+@pytest.mark.parametrize(("name", "value"), [("pickle", {"a": 1}), ("json", [1]), ("text", "ü"), ("bytes", b"x")])
+def test_what_is_streamed_is_not_read_back(
+    name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*arguments: object, **options: object) -> None:
+        raise AssertionError("the file was read")
+
+    monkeypatch.setattr("d6tpipe.storage.files._look", never)
+    FormatTarget(tmp_path / "x", name).save(value)
+
+
+@pytest.mark.parametrize("target", [FormatTarget("x", "parquet"), FormatTarget("x", "pickle")])
+def test_saving_through_files_tells_size_time_and_digest(target: FormatTarget, tmp_path: Path) -> None:
+    files = LocalFiles()
+    target.path = tmp_path / "x"  # type: ignore[assignment]
+    written = target.store_value(FRAME, {}, files)
+    assert ((written.size, written.mtime_ns), written.digest) == (
+        files.stat(str(target.path)),
+        files.digest(str(target.path)),
+    )
+
+
+def test_storing_tells_size_time_and_digest(tmp_path: Path) -> None:
+    target = DataTarget(tmp_path / "x")
+    written = target.store(lambda temporary: Path(temporary).write_bytes(b"123") and None)
+    assert (3, LocalFiles().digest(str(target.path))) == (written.size, written.digest)
+
+
 # -- targets of users --------------------------------------------------------------------------------------
 
 

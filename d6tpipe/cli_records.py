@@ -1,0 +1,223 @@
+"""The commands that look at records and change what is stored: results, accept, reset, clean."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from luigi.task import flatten
+
+import d6tpipe
+from d6tpipe import flow, settings
+from d6tpipe.acceptance import Survey, survey
+from d6tpipe.catalogs import catalog, removal
+from d6tpipe.cli_shared import OK, SHOWN, command, folder_option, group, print_table
+from d6tpipe.cli_target import Selection, import_from_here, in_module, select_tasks
+from d6tpipe.removal import in_bytes
+from d6tpipe.tasks.external import is_external
+from d6tpipe.wording import Words, clipped, named
+
+__all__: list[str] = []
+
+_ROWS = 50
+
+
+# ---- results
+
+
+@group.command("results")
+@folder_option
+@click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option("--family", metavar="NAME", help="Only tasks of this class.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=_ROWS, show_default=True, help="Rows of the table; 0: all."
+)
+def _results(folder: str | None, style: str, family: str | None, limit: int) -> int:
+    """List what is recorded in the data folder, the latest first."""
+    root = folder or os.fspath(settings.dirpath)
+    frame = catalog(root, family)
+    if style == "json":
+        click.echo(frame.to_json(orient="records", date_format="iso", indent=2))
+    elif style == "csv":
+        for column in ("parameters", "outputs"):
+            frame[column] = frame[column].map(json.dumps)
+        click.echo(frame.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ", lineterminator="\n"), nl=False)
+    elif len(frame):
+        most = limit or len(frame)
+        print_table(
+            ["built (UTC)", "task", "state", "seconds", "size", "output"],
+            [_result_row(row, root) for row in frame.head(most).itertuples()],
+            right=("seconds", "size"),
+        )
+        if len(frame) > most:
+            click.echo(f"... and {len(frame) - most} more: --limit 0 shows all.")
+    else:
+        there = "" if os.path.isdir(root) else " (there is no such folder)"
+        of = f" of tasks {family}" if family else ""
+        click.echo(f"Nothing is recorded{of} in {root}{there}. Another data folder: --dir FOLDER.")
+    return OK
+
+
+def _result_row(row: Any, root: str) -> list[str]:
+    known = row.built == row.built  # NaT is not
+    if row.error:
+        about = clipped(row.error)
+    elif not row.outputs:
+        about = ""
+    else:
+        more = f" and {len(row.outputs) - 1} more" if len(row.outputs) > 1 else ""
+        about = os.path.join(root, row.outputs[0]) + more
+        if not row.exists:
+            about = f"gone: {about}"
+    return [
+        f"{row.built:%Y-%m-%d %H:%M:%S}" if known else "",
+        clipped(f"{row.family}({', '.join([f'{name}={value}' for name, value in row.parameters.items()])})"),
+        row.state,
+        f"{row.seconds:.2f}" if known and row.state != "accepted" else "",
+        in_bytes(row.bytes),
+        about,
+    ]
+
+
+# ---- accept
+
+
+@command(name="accept")
+@click.option("--no-upstream", is_flag=True, help="Only the selected tasks, not what they require.")
+@click.option("--yes", is_flag=True, help="Record it; without it this only says what would be accepted.")
+def _accept(target: str, words: tuple[str, ...], folder: str | None, no_upstream: bool, yes: bool) -> int:
+    """Record outputs as valid as they are.
+
+    Those of the selected tasks and of all they require; nothing is run. What is not there cannot be accepted.
+    """
+    selection = select_tasks(target, words, folder)
+    found = survey(selection.tasks, upstream=not no_upstream)
+    reasons = Words()
+    _print_some(
+        [
+            f"{'accept' if yes else 'would accept'}  {named(node.task)}  ({reasons.of(node) or 'other data upstream'})"
+            for node in found.nodes
+        ]
+    )
+    if yes:
+        found.write()
+    _print_some([f"cannot accept  {named(node.task)}  ({why})" for node, why in found.left])
+    click.echo(_accepted(found, yes))
+    return OK
+
+
+def _accepted(found: Survey, yes: bool) -> str:
+    rest = [f"{found.fresh} fresh"] if found.fresh else []
+    rest += [f"{len(found.left)} to be built"] if found.left else []
+    also = f" ({', '.join(rest)})" if rest else ""
+    if not found.nodes:
+        return f"Nothing to accept{also}."
+    one = len(found.nodes) == 1
+    tasks, as_is = ("1 task", "as it is") if one else (f"{len(found.nodes)} tasks", "as they are")
+    if yes:
+        return f"Accepted {tasks} {as_is}{also}."
+    return f"{tasks} would be accepted {as_is}{also}. Nothing was recorded: repeat with --yes."
+
+
+def _print_some(lines: Sequence[str]) -> None:
+    for line in lines[:SHOWN]:
+        click.echo(line)
+    if len(lines) > SHOWN:
+        click.echo(f"... and {len(lines) - SHOWN} more")
+
+
+# ---- clean
+
+
+@group.command("clean")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@folder_option
+@click.option("--yes", is_flag=True, help="Delete; without it this only says what would be deleted.")
+def _clean(targets: tuple[str, ...], folder: str | None, yes: bool) -> int:
+    """Delete orphans: recorded outputs that no known flow produces.
+
+    The TARGETs say which flows use the data folder: name all of them, what is made by none is an orphan. Without a
+    TARGET only what cannot be made any more is one: its class is gone from its module, or does not take its
+    parameters any more.
+
+    Files without a record, external data, and files that have been changed since they were recorded are never deleted.
+    """
+    import_from_here()
+    if folder is not None:
+        d6tpipe.set_dir(folder)
+    tasks = [task for target in targets for task in select_tasks(target, (), folder).tasks]
+    found = removal(tasks if targets else None)
+    if yes:
+        found.carry_out()
+    for line in found.lines("deleted" if yes else "would delete", SHOWN):
+        click.echo(line)
+    kept = f" {len(found.staying)} {'was' if yes else 'would be'} kept." if found.staying else ""
+    if not found.going:
+        click.echo(f"Nothing to delete.{kept}")
+    elif yes:
+        click.echo(f"Deleted {found.amount()}.{kept}")
+    else:
+        click.echo(f"{found.amount()} would be deleted.{kept} Nothing was deleted: repeat with --yes.")
+    if not targets and found.staying:
+        click.echo("To say which flows there are: d6tpipe clean TARGET...")
+    return OK
+
+
+# ---- reset
+
+
+@command(name="reset")
+@click.option("--upstream", is_flag=True, help="Also everything the selected tasks require.")
+@click.option("--downstream", is_flag=True, help="Also everything in the file that requires the selected tasks.")
+@click.option("--yes", is_flag=True, help="Delete; without it this only says what would be deleted.")
+def _reset(target: str, words: tuple[str, ...], folder: str | None, upstream: bool, downstream: bool, yes: bool) -> int:
+    """Delete the outputs of the selected tasks."""
+    selection = select_tasks(target, words, folder)
+    chosen = _to_reset(selection, upstream, downstream)
+    doomed = [(task, output) for task in chosen for output in flatten(task.output()) if output.exists()]
+    _print_some(
+        [f"{'delete' if yes else 'would delete'}  {getattr(output, 'path', repr(task))}" for task, output in doomed]
+    )
+    tasks = list(dict.fromkeys(task for task, _ in doomed))
+    amount = f"{len(doomed)} output{'s' * (len(doomed) != 1)} of {len(tasks)} task{'s' * (len(tasks) != 1)}"
+    if not doomed:
+        click.echo("Nothing to delete: none of the selected tasks has an output.")
+    elif not yes:
+        click.echo(f"{amount} would be deleted. Nothing was deleted: repeat with --yes.")
+    else:
+        for task in tasks:
+            task.invalidate(confirm=False)
+        click.echo(f"Deleted {amount}.")
+    return OK
+
+
+def _to_reset(selection: Selection, upstream: bool, downstream: bool) -> list[Any]:
+    """Return the tasks whose outputs may be deleted; never external ones, nobody here could make them again."""
+    tasks = list(selection.tasks)
+    if downstream:
+        for one in in_module(selection.module):
+            if not one.lacks({}):
+                tasks += one.make({})
+    graph, goals, _ = flow.build_graph(list(dict.fromkeys(tasks)), judged=False)
+    nodes = {}
+    for task in selection.tasks:
+        node = graph.find(task)
+        if node is not None:
+            members = node.needs if isinstance(task, d6tpipe.tasks.TaskAggregator) else [node]
+            nodes.update(dict.fromkeys(members))
+    start = list(nodes)
+    if upstream:
+        nodes.update(dict.fromkeys(graph.upstream(start)))
+    if downstream:
+        for goal in goals:
+            nodes.update(dict.fromkeys(graph.between(start, goal)))
+    return [
+        node.task
+        for node in nodes
+        if hasattr(node.task, "invalidate")
+        and not is_external(node.task)
+        and not isinstance(node.task, d6tpipe.tasks.TaskAggregator)
+    ]
