@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
-import html
 import os
 import re
 import time
@@ -253,6 +251,8 @@ class Explanation:
         The texts are in one way of formatting, without comments. Empty if the text from then was not recorded, and
         for reasons of other kinds.
         """
+        import difflib  # here, as with html below: few who import d6tpipe come to this
+
         before, after = self._texts(reason)
         if before is None or after is None:
             return ""
@@ -302,6 +302,8 @@ class Explanation:
         return self._text
 
     def _repr_html_(self) -> str:
+        import html
+
         return f"<pre>{html.escape(self._text)}</pre>"
 
     @cached_property
@@ -319,43 +321,44 @@ def _lines(text: str | None) -> list[str] | None:
         return None
     lines = text.splitlines()
     if not is_function(text):
-        lines = _of_class(lines) if text.startswith("class\n") else _of_value(lines)
+        lines = _by_attribute(_readable(lines))
     return [part for line in lines for part in _folded(line)]
 
 
-def _of_class(lines: list[str]) -> list[str]:
-    """Return what a class consists of, an attribute a line."""
-    found: list[str] = []
+def _readable(lines: list[str]) -> list[str]:
+    """Return what values consist of with containers as they are written in Python."""
+    stack: list[tuple[str, list[str]]] = [("", [])]
     for line in lines:
-        if found and not line.endswith("=") and found[-1].partition(" ")[0].endswith("="):
+        if _OPENING.fullmatch(line):
+            stack.append((line, []))
+        elif line != ")" or len(stack) == 1:
+            stack[-1][1].append(line)
+        else:
+            opening, members = stack.pop()
+            kind, size = opening[:-1].split(" ")
+            if len(members) == int(size) * (2 if kind == "dict" else 1):
+                stack[-1][1].append(_written(kind, members))
+            else:  # too large to be looked at, or its members are more than data
+                stack[-1][1].extend([opening, *members, line])
+    return stack[0][1] if len(stack) == 1 else lines
+
+
+_OPENING = re.compile(r"(list|tuple|set|frozenset|dict) \d+\(")
+
+
+def _by_attribute(lines: list[str]) -> list[str]:
+    """Return what a class or an object consists of, an attribute a line."""
+    found: list[str] = []
+    within = False
+    for line in lines:
+        if line.endswith("=") or line.startswith("field "):
+            found.append(line)
+            within = True
+        elif within:
             found[-1] += f" {line}"
         else:
             found.append(line)
     return found
-
-
-def _of_value(lines: list[str]) -> list[str]:
-    """Return plain data as it is written in Python; as it is, if there is anything else in it."""
-    stack: list[tuple[str, int, list[str]]] = [("", 1, [])]
-    for line in lines:
-        opening = _OPENING.fullmatch(line)
-        if opening:
-            kind = opening[1]
-            stack.append((kind, int(opening[2]) * (2 if kind == "dict" else 1), []))
-        elif line != ")":
-            if not _LITERAL.fullmatch(line):
-                return lines
-            stack[-1][2].append(line)
-        else:
-            kind, size, members = stack.pop()
-            if len(members) != size or not stack:  # too large to be looked at
-                return lines
-            stack[-1][2].append(_written(kind, members))
-    return stack[0][2] if len(stack) == 1 else lines
-
-
-_OPENING = re.compile(r"(list|tuple|set|frozenset|dict) (\d+)\(")
-_LITERAL = re.compile(r"""b?['"].*|[-\d.(].*|True|False|None|Ellipsis|inf|nan""")
 
 
 def _written(kind: str, members: list[str]) -> str:
@@ -582,8 +585,7 @@ class _Text:
                 return "missing: it has no outputs and no complete() of its own, so it is never complete", []
             if about._store.root == MEMORY:
                 return "missing: it is kept in memory, and this process has not built it", []
-            built = about._record is not None and about._record.stage == "finished"
-            return f"{'gone since' if built else 'missing'}: {subject}", []
+            return self._gone(about, subject), []
         if kind is ReasonKind.INTERRUPTED:
             if about._holder is not None:
                 return "", []
@@ -614,6 +616,16 @@ class _Text:
         if kind is ReasonKind.EXPIRED:
             return f"expired: {after}", []
         return short, []
+
+    def _gone(self, about: Explanation, path: str) -> str:
+        record = about._record
+        if record is not None and record.stage == "finished" and not record.observed:
+            then = {output.key: about._store.absolute(output.path) for output in record.outputs}
+            for output in outputs_of(about.task):
+                before = then.get(output.key)
+                if output.path == path and before is not None:
+                    return f"gone since: {path}" if before == path else f"missing: {path} (it was built as {before})"
+        return f"missing: {path}"
 
     def _input(self, about: Explanation, reason: Reason) -> tuple[str, list[str]]:
         task = reason.because_of

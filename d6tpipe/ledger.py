@@ -64,7 +64,6 @@ class TaskLedger:
         self._done: dict[Any, State] = {}  # locked, and found to have nothing to do
         self._ended: dict[Store, list[str]] = {}  # keys of locks to release after the next commit
         self._stores: dict[Store, None] = {}
-        self._foreign: dict[Store, int] = {}
         self._started: set[Any] = set()
         self._batch = 1
         self._batch_began = 0.0
@@ -120,12 +119,15 @@ class TaskLedger:
                     break
                 if node not in self._held and node not in self._done and self._may_share(node) and self._lock(node):
                     batch.append(node)
-        self._foreign.clear()
+        quiet: dict[Store, bool] = {}
         for store in {self._held[node]: None for node in batch}:
             store.records.prepare()
+            quiet[store] = store.records.foreign() == self._examiner.quiet.get(store)
         announced: dict[Store, list[tuple[str, str]]] = {}
         for node in batch:
-            state = self._look_again(node)
+            # One that was missing still is, if nobody else has recorded anything since the graph was judged.
+            missing = node.present is False and node not in self._forced and quiet[self._held[node]]
+            state = None if missing else self._look_again(node)
             if state is None:
                 store = self._held[node]
                 announced.setdefault(store, []).append((node.task.task_family, node.task.task_id))
@@ -167,8 +169,6 @@ class TaskLedger:
             return None
         task, view = node.task, self._view
         mode = view.mode(node)
-        if node.present is False and mode != "ignore" and self._quiet(self._held[node]):
-            return None  # it was missing, and nobody else has built anything since
         stats = stats_of(task)
         if stats is None or not view.is_there(node):
             return None
@@ -184,13 +184,6 @@ class TaskLedger:
         if mode == "frozen" and was_present and (row is None or row[0] == "finished"):
             return State.FROZEN
         return None
-
-    def _quiet(self, store: Store) -> bool:
-        """Return whether nobody else has recorded anything since the graph was judged."""
-        known = self._foreign.get(store)
-        if known is None:
-            known = self._foreign[store] = store.records.foreign()
-        return known == self._examiner.quiet.get(store)
 
     def wait(self, nodes: Sequence[Any]) -> None:
         self.commit()

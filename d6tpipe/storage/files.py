@@ -23,6 +23,7 @@ import shutil
 import stat
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from types import TracebackType
 from typing import Any
@@ -94,8 +95,8 @@ class LocalFiles:
             return None
         try:
             return _folder_stat(path)
-        except FileNotFoundError:  # gone meanwhile, or something in it
-            return _folder_stat(path) if os.path.exists(path) else None
+        except FileNotFoundError:  # gone meanwhile
+            return None
         except OSError as error:
             raise _storage_error("Cannot look into a folder", path, path, error) from error
 
@@ -155,7 +156,7 @@ class LocalFiles:
         Returns
         -------
         Written
-            The digest is of what is read back, which costs a large file 0.2 seconds per GB.
+            The digest is of what is read back, which costs 0.1 seconds per GB: it was just written, hence in memory.
 
         Raises
         ------
@@ -493,15 +494,19 @@ _TAGS = {stat.S_IFREG: b"f", stat.S_IFDIR: b"d", stat.S_IFLNK: b"l"}
 def _inside(folder: str) -> Iterator[tuple[str, str, os.stat_result]]:
     """Yield (name relative to `folder`, path, facts) of `folder` and all that is in it.
 
-    Links are followed to files, not to folders, which could lead round in a circle.
+    Links are followed to files, not to folders, which could lead round in a circle. What vanishes meanwhile is not
+    there.
     """
     yield "", folder, os.stat(folder)
     todo = [("", folder)]
     while todo:
         prefix, inner = todo.pop()
-        with os.scandir(inner) as entries:
+        with suppress(FileNotFoundError), os.scandir(inner) as entries:
             for entry in entries:
-                facts = entry.stat(follow_symlinks=entry.is_symlink() and entry.is_file())
+                try:
+                    facts = entry.stat(follow_symlinks=entry.is_symlink() and entry.is_file())
+                except FileNotFoundError:
+                    continue
                 name = prefix + entry.name
                 yield name, entry.path, facts
                 if stat.S_ISDIR(facts.st_mode):

@@ -34,7 +34,7 @@ else:
     _CAN_LOCK = True
     _TRY = LOCK_EX | LOCK_NB
 
-__all__ = ["Locks", "locks_for", "memory_locks"]
+__all__ = ["Locks", "locks_for"]
 
 FOLDER = ".d6tpipe"
 NAME = "locks"
@@ -62,8 +62,8 @@ class Locks:
 
     Parameters
     ----------
-    path : str or None
-        The file; the first `acquire` makes it, and its folder. None: locks between the threads of this process.
+    path : str
+        The file; the first `acquire` makes it, and its folder.
 
     Notes
     -----
@@ -71,9 +71,9 @@ class Locks:
     knows nothing. So release what was asked for, not only what was granted, when nobody else here can hold it.
     """
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
-        self._alone = path is None  # no file, or none that can be locked: between threads only
+        self._alone = False  # the file cannot be locked: between threads only
         self._descriptor = -1  # -1: not open
         self._writable = False
         self._look_at = 0.0
@@ -203,7 +203,7 @@ class Locks:
         """
         if self._descriptor >= 0 and (self._writable or not make) and (self._held or not self._is_gone()):
             return self._descriptor
-        if self.path is None or not _CAN_LOCK:
+        if not _CAN_LOCK:
             raise OSError(errno.ENOTSUP, "this system has no record locks")
         self._descriptor, self._writable = -1, False  # not closed, see above
         writable = True
@@ -229,7 +229,7 @@ class Locks:
             return False
         self._look_at = now + SECOND_LOOK
         try:
-            return not os.path.samestat(os.fstat(self._descriptor), os.stat(self.path or ""))
+            return not os.path.samestat(os.fstat(self._descriptor), os.stat(self.path))
         except OSError:  # of the descriptor, if somebody has closed all of them, as daemons do
             return True
 
@@ -260,7 +260,7 @@ def _owner_in(answer: bytes) -> int | None:
 
 
 _guard = threading.Lock()
-_known: dict[str | None, Locks] = {}
+_known: dict[str, Locks] = {}
 
 
 def locks_for(root: str) -> Locks:
@@ -272,15 +272,7 @@ def locks_for(root: str) -> Locks:
         The same instance at every call of this process, whatever way `root` is written: of two, each would be granted
         what the other holds.
     """
-    return _the_one(os.path.join(os.path.realpath(root), FOLDER, NAME))
-
-
-def memory_locks(root: str = "") -> Locks:
-    """Return the locks of outputs that are kept in memory: between the threads of this process."""
-    return _the_one(None)
-
-
-def _the_one(path: str | None) -> Locks:
+    path = os.path.join(os.path.realpath(root), FOLDER, NAME)
     with _guard:
         found = _known.get(path)
         if found is None:

@@ -20,12 +20,14 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
+from json.encoder import encode_basestring_ascii
+from math import isfinite
 from operator import attrgetter
 from typing import Any
 
 from d6tpipe.errors import StorageError
 from d6tpipe.failpoints import fail_point
-from d6tpipe.records import FIELDS, SCHEMA, STAGES, Hot, Record, pack_field
+from d6tpipe.records import FIELDS, SCHEMA, STAGES, Hot, Record
 from d6tpipe.storage.sqlite_files import stamp
 from d6tpipe.storage.sqlite_store import SqliteStore
 
@@ -37,9 +39,10 @@ _MOST_WAITING = 100_000  # rows kept in memory while the disk says no
 _CODE = ("module", "code_fast", "code_stable", "members", "version", "packages", "python")
 _RUN = ("run_id", "host", "pid", "boot_id", "git_commit")
 _COLUMNS = ("task_id", "family", "seal", "stage", "parameters")
-_OWN = tuple(name for name in FIELDS if name not in (*_CODE, *_RUN, *_COLUMNS))
-_PACKED = frozenset(("inputs", "dynamic_inputs", "outputs"))
-_code_of, _run_of, _own_of = attrgetter(*_CODE), attrgetter(*_RUN), attrgetter(*_OWN)
+_WRITTEN = ("inputs", "dynamic_inputs", "outputs", "started", "seconds")
+_REST = tuple(name for name in FIELDS if name not in (*_CODE, *_RUN, *_COLUMNS, *_WRITTEN))
+_code_of, _run_of, _rest_of = attrgetter(*_CODE), attrgetter(*_RUN), attrgetter(*_REST)
+_text = encode_basestring_ascii
 _dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _NOTHING = (b"", b"")
 
@@ -303,10 +306,6 @@ class SqliteRecords(SqliteStore):
         run = self._share(_RUN, values, values)
         if record.run_id and record.run_id not in self._stored:
             self._runs.setdefault(record.run_id, (record.run_id, record.started, run))
-        own = {}
-        for name, value in zip(_OWN, _own_of(record), strict=True):
-            if value or name == "attempt":  # all the others are empty by default
-                own[name] = pack_field(name, value) if name in _PACKED else value
         key = (record.family, record.task_id)
         self._rows.pop(key, None)
         self._rows[key] = (
@@ -316,7 +315,7 @@ class SqliteRecords(SqliteStore):
             code,
             run,
             record.parameters,
-            _dumps(own),
+            _own_json(record),
         )
         if self._marks:
             for mark in [mark for mark in self._marks if mark[:2] == key]:
@@ -376,6 +375,30 @@ class SqliteRecords(SqliteStore):
         # What waits was queued without the shared rows that the database before was known to hold.
         self._stored.clear()
         self._shared_rows.update({number: text for number, text, _ in self._shared.values()})
+
+
+def _own_json(record: Record) -> str:
+    """Return as JSON what a record shares with no other, what is empty left out; written by hand: a quarter of the time."""
+    outputs = ",".join(
+        [
+            f"[{_text(o.key)},{_text(o.path)},{o.size},{o.mtime_ns},\"{o.digest.hex()}\",{_text(o.format)}]"
+            for o in record.outputs
+        ]
+    )
+    parts = [f'"started":{_number(record.started)},"seconds":{_number(record.seconds)},"outputs":[{outputs}]']
+    for name in ("inputs", "dynamic_inputs"):
+        rows = getattr(record, name)
+        if rows:
+            found = ",".join([f"[{_text(row.key)},{_text(row.task_id)},\"{row.digest.hex()}\"]" for row in rows])
+            parts.append(f'"{name}":[{found}]')
+    for name, value in zip(_REST, _rest_of(record), strict=True):
+        if value or name == "attempt":  # all the others are empty by default
+            parts.append(f'"{name}":{_dumps(value)}')
+    return "{" + ",".join(parts) + "}"
+
+
+def _number(value: float) -> str:
+    return repr(value) if isfinite(value) else _dumps(value)
 
 
 def _none() -> None:

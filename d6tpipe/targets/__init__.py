@@ -89,7 +89,11 @@ class CacheTarget(luigi.LocalTarget):
             ) from None
 
     def save(self, df: Any) -> str:
-        """Keep a value, of any kind; return the path."""
+        """Keep a value, of any kind; return the path.
+
+        A record can tell it from other values by its content, where that is plain data, numpy's or pandas'; what else
+        is built again counts as changed.
+        """
         cache.keep(self.path, df, plugins.load("digests", "content")(df))
         return self.path
 

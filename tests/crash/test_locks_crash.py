@@ -98,7 +98,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Give a function that starts a process; what still runs at the end of the test, or after 20 seconds, is killed."""
+    """Give a function that starts a process; what still runs at the end of the test, or after a minute, is killed."""
     started = []
 
     def start_one(code: str, *words: object) -> subprocess.Popen[str]:
@@ -114,7 +114,7 @@ def start() -> Iterator[Start]:
         raise TimeoutError("it hangs")
 
     before = signal.signal(signal.SIGALRM, hangs)
-    signal.alarm(20)
+    signal.alarm(60)
     try:
         yield start_one
     finally:
@@ -137,7 +137,7 @@ def go(process: subprocess.Popen[str]) -> None:
 
 
 def end(process: subprocess.Popen[str]) -> list[str]:
-    said, complaint = process.communicate(timeout=20)
+    said, complaint = process.communicate(timeout=60)
     assert (0, "") == (process.returncode, complaint)
     return said.splitlines()
 

@@ -386,7 +386,7 @@ def carry_out(order):
         else:
             step["tasks"] = eval(step["tasks"])
             step["forced"] = eval(step.get("forced", "None"))
-            answer = told(trace.label, d6tpipe.run(**step, abort=False, execution_summary=False, progress=False))
+            answer = told(trace.label, d6tpipe.run(**step, execution_summary=False, progress=False))
         with open(os.environ["PROBE_LOG"]) as log:
             yield answer, log.read().splitlines()
 
@@ -500,8 +500,11 @@ class Project:
             text = text.replace(old, new)
         path.write_text(text)
 
-    def run(self, *steps: Mapping[str, Any]) -> list[Answer]:
-        """Have a new process take these steps; return its answers, one per step."""
+    def run(self, *steps: Mapping[str, Any], complaints: str = "") -> list[Answer]:
+        """Have a new process take these steps; return its answers, one per step.
+
+        With `complaints` these words, and else nothing, have to be among what it writes.
+        """
         order = {
             "folder": str(self.folder),
             "data": self.data,
@@ -509,13 +512,14 @@ class Project:
             "steps": [{"tasks": GOALS, **step} for step in steps],
         }
         if self.python is None:
-            answers, complaints = PROCESSES.carry_out(json.dumps(order))
+            answers, written = PROCESSES.carry_out(json.dumps(order))
         else:
             command = [self.python, "-c", DRIVER, json.dumps(order)]
             done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
             assert not done.returncode, done.stderr
-            (answers, _), complaints = json.loads(done.stdout), done.stderr
-        assert answers and not complaints, complaints
+            (answers, _), written = json.loads(done.stdout), done.stderr
+        assert answers, written
+        assert complaints in written if complaints else not written, written
         return [({task: (state, why) for task, (state, why) in told.items()}, ran) for told, ran in answers]
 
     def output(self, pattern: str) -> Path:
@@ -523,13 +527,18 @@ class Project:
         (found,) = (self.folder / self.data).glob(pattern)
         return found
 
-    def rewrite_records(self, change: Callable[[Record], None], family: str = "") -> None:
+    def saved(self) -> dict[str, bytes]:
+        """Return what the outputs hold, by path below the data folder."""
+        data = self.folder / self.data
+        return {str(path.relative_to(data)): path.read_bytes() for path in data.rglob("*-*.*") if path.is_file()}
+
+    def rewrite_records(self, change: Callable[[Record, SqliteRecords], None], family: str = "") -> None:
         """Change all records, or those of a family, to what another process would have written."""
         records = SqliteRecords(self.folder / self.data)
         found = [record for record in records.all() if family in ("", record.family)]
         assert found
         for record in found:
-            change(record)
+            change(record, records)
         records.write(found)
         records.close()
 
@@ -683,35 +692,38 @@ def move_data(project: Project) -> None:
     project.data = "elsewhere/store"
 
 
-def other_python(record: Record) -> None:
+def other_python(record: Record, records: SqliteRecords) -> None:
     """Make a record one that another minor version of Python has written."""
     record.python = "3.7.1"
     if record.code_fast:
         record.code_fast = f"3.7-{record.code_fast.partition('-')[2][::-1]}"
         record.seal = bytes([byte ^ 0xFF for byte in record.seal[:16]]) + record.seal[16:]
+        for name, digest in record.members.items():
+            records.put_source(digest[::-1], records.get_source(digest) or "")
+        record.members = {name: digest[::-1] for name, digest in record.members.items()}
 
 
-def other_start(record: Record) -> None:
+def other_start(record: Record, records: SqliteRecords) -> None:
     """Make a record one that was written before the machine was last started."""
     record.boot_id = "0f0f0f0f"
     if record.code_fast:
         record.seal = record.seal[:16] + b"00000000" + record.seal[24:]
 
 
-def other_machine(record: Record) -> None:
-    other_start(record)
+def other_machine(record: Record, records: SqliteRecords) -> None:
+    other_start(record, records)
     record.host = "elsewhere"
 
 
-def two_days_ago(record: Record) -> None:
+def two_days_ago(record: Record, records: SqliteRecords) -> None:
     record.started -= 2 * 24 * 3600
 
 
-def another_module(record: Record) -> None:
+def another_module(record: Record, records: SqliteRecords) -> None:
     record.module = "another.module"
 
 
-def on_records(change: Callable[[Record], None], family: str = "") -> Callable[[Project], None]:
+def on_records(change: Callable[[Record, SqliteRecords], None], family: str = "") -> Callable[[Project], None]:
     return lambda project: project.rewrite_records(change, family)
 
 
@@ -804,7 +816,11 @@ UNCHANGED = [
           in_turn(edit("shop/deep.py", "def floor(x):\n    return max(x, FLOOR)",
                        "CACHE = {}\n\ndef floor(x):\n    CACHE[x] = max(x, FLOOR)\n    return CACHE[x]"),
                   edit("shop/tasks.py", "sum(values) * deep", "deep.floor(sum(values)) * deep"),
-                  lose_data, runs())),
+                  lose_data, runs()),
+          xfail="a class that is first met while bodies run is recorded with what these have left in its globals"),
+    Probe("global changed by a body that is run by hand", "The same holds for task.run().",
+          runs(call="tasks.Load().run()"),
+          xfail="a body that is run by hand is recorded with what it has left in its globals"),
     Probe("edit taken back", "Only how things are counts: an edit that was taken back is none.",
           in_turn(edit("shop/tasks.py", "row[1] > self.low", "row[1] > 9"), runs(stale="warn"),
                   edit("shop/tasks.py", "row[1] > 9", "row[1] > self.low"))),
@@ -900,7 +916,8 @@ CHANGED = [
           told=because("code Fit.idle", *FITS), ran=FITS, cached=("Compare", "Page")),
     Probe("edit under another Python", "Code that was recorded by another version of Python is compared by its source.",
           in_turn(on_records(other_python), edit("shop/helpers.py", "* RATE", "* RATE + 1")),
-          told=because("code shop.helpers.total", *FITS), ran=(*FITS, "Compare", "Page")),
+          told=because("code shop.helpers.total", *FITS), ran=(*FITS, "Compare", "Page"),
+          xfail="it runs what it should, but names every function: hashes of members hold for one version only"),
     # -- parameters
     Probe("parameter default", "Another value makes another task; the outputs of the other value stay.",
           edit("shop/tasks.py", "low = d6tpipe.IntParameter(default=0)", "low = d6tpipe.IntParameter(default=1)"),
@@ -1000,8 +1017,8 @@ CHANGED = [
           in_turn(LOUDER, runs(tasks="[tasks.Load()]", stale="rerun")),
           told=because("input_data Load", "Clean", "Regions", "Blind"), ran=AFTER_LOAD, later=REGIONS),
     Probe("upstream rebuilt by hand", "So is what task.run() has built.",
-          in_turn(LOUDER, runs(call="tasks.Load().run()")),
-          told=because("input_data Load", "Clean", "Regions", "Blind"), ran=AFTER_LOAD, later=REGIONS),
+          in_turn(edit("shop/tasks.py", "row[1] > self.low", "row[1] > self.low + 1"), runs(call="tasks.Clean().run()")),
+          told=because("input_data Clean", *FITS, *REGIONS), ran=AFTER_CLEAN[:-1], cached=("Card",)),
     Probe("requirement set grown", "The new requirement is missing, so that it is built in every mode, and what needs it.",
           edit("shop/tasks.py", '"ridge": Fit(model="ridge")}', '"ridge": Fit(model="ridge"), "lasso": Fit(model="lasso")}'),
           told={**because("missing", "Fit lasso"), **because("input_set", "Compare")},
@@ -1027,16 +1044,22 @@ CHANGED = [
           edit("raw.txt", "south,0.2", "east,0.2", "south,-1", "east,-1"),
           told=because("input_data Raw", "Load"),
           ran=("Load", "Clean", *FITS, "Region north", "Region east", "Regions", "Page", "Blind"),
-          cached=("Compare", "Card"), later=("Region east",), unneeded=("Region south",)),
+          cached=("Compare", "Card"), later=("Region east",), unneeded=("Region south",),
+          xfail="what a body once asked for is built although it is known by then that the body has to run"),
     Probe("dynamic requirement that is not asked for any more", "It need not even be possible to build it.",
           in_turn(edit("raw.txt", "south,0.2", "east,0.2", "south,-1", "east,-1"),
                   edit("shop/tasks.py", "self.save(sum(values)", "assert values\n        self.save(sum(values)")),
           told={**because("input_data Raw", "Load"), **because("code Region.run", *REGIONS)},
           ran=("Load", "Clean", *FITS, "Region north", "Region east", "Regions", "Page", "Blind"),
-          cached=("Compare", "Card"), later=("Region east",), unneeded=("Region south",)),
+          cached=("Compare", "Card"), later=("Region east",), unneeded=("Region south",),
+          xfail="the body that would not ask for it any more is not started, because it has failed"),
     Probe("code of a dynamic requirement", "What a body once asked for is looked at without running the body.",
           edit("shop/tasks.py", "sum(values) * deep", "sum(values) * 2 * deep"),
           told=because("code Region.run", *REGIONS), ran=(*REGIONS, "Regions", "Page")),
+    Probe("code of a dynamic requirement, moved", "So it is in another module, if nothing is left in the old one.",
+          in_turn(move_tasks_away, edit("shop/flow.py", "sum(values) * deep", "sum(values) * 2 * deep")),
+          told=because("code Region.run", *REGIONS), ran=(*REGIONS, "Regions", "Page"),
+          xfail="a reference to a module that has gone is looked up nowhere else, and the edit is missed"),
     Probe("memory task's body", "It runs in each process anyway; the Card is built again where it came out different.",
           edit("shop/tasks.py", "self.inputLoad()[:1]", "self.inputLoad()[:2]"),
           ran=("Card",), warn_ran=("Card",)),
@@ -1085,13 +1108,27 @@ PROBES = [*UNCHANGED, *CHANGED, *MISSES]
 
 @dataclass
 class Found:
-    """The answers to the four questions, and what `Blind` saves before and after the edit."""
+    """The answers to the four questions, and the contents of the outputs.
+
+    Attributes
+    ----------
+    dry, warn, rerun, left : Answer
+    later : Answer
+        Of a run with ``stale="rerun"`` after the one with ``stale="warn"``.
+    saved, saved_later : dict of str to bytes
+        What the outputs hold after `rerun`, and after `later`.
+    blind : tuple of str
+        What `Blind` saves before the edit and after it.
+    """
 
     dry: Answer
     warn: Answer
     rerun: Answer
     left: Answer
-    saved: tuple[str, str]
+    later: Answer
+    saved: dict[str, bytes]
+    saved_later: dict[str, bytes]
+    blind: tuple[str, str]
 
 
 def answers_to(probe: Probe, base: Project, folder: Path) -> Found:
@@ -1105,9 +1142,12 @@ def answers_to(probe: Probe, base: Project, folder: Path) -> Found:
     (warn,) = one.run({**asked, "stale": "warn"})
     (rerun,) = two.run(asked)
     (left,) = two.run(asked)
+    (later,) = one.run(asked)
+    saved, saved_later = two.saved(), one.saved()
     if probe.differs:
         one.run({"tasks": "[tasks.Blind()]", "forced": "[tasks.Load()]", "stale": "ignore"})
-    return Found(dry, warn, rerun, left, (base.output("Blind/*").read_text(), one.output("Blind/*").read_text()))
+    blind = base.output("Blind/*").read_text(), one.output("Blind/*").read_text()
+    return Found(dry, warn, rerun, left, later, saved, saved_later, blind)
 
 
 @pytest.fixture(scope="module")
@@ -1198,6 +1238,92 @@ def test_what_follows_from_an_edit(probe: Probe, found: Callable[[Probe], Found]
     assert always == answers.left[1]
     assert {} == {task: why for task, why in reasons(answers.left).items() if why != ("untracked",)}
 
+    # A run that only warns leaves nothing behind that would hide from a later one what has to run.
+    assert answers.saved == answers.saved_later
+
     # A miss is one only if the result would be another one.
     if probe.differs:
-        assert answers.saved[0] != answers.saved[1]
+        assert answers.blind[0] != answers.blind[1]
+
+
+def test_a_new_interpreter_finds_the_same(base: Project, tmp_path: Path) -> None:
+    probes = {probe.name: probe for probe in PROBES}
+    for number, name in enumerate(["reformat", "helper two modules away", "dynamic requirement added"]):
+        project = base.copy(tmp_path / str(number))
+        project.python = sys.executable
+        probe = probes[name]
+        probe.edit(project)
+        (dry,) = project.run({"stale": "rerun", "dry_run": True})
+        assert probe.told == {task: why for task, why in reasons(dry).items() if task != "Card"}
+        for ran in (probe.ran, ()):
+            (rerun,) = project.run({"stale": "rerun"})
+            assert sorted([*ALWAYS, *ran]) == sorted(rerun[1])
+
+
+def test_an_edit_that_fails_blocks_what_needs_it_and_its_repair_runs_only_that(base: Project, tmp_path: Path) -> None:
+    project = base.copy(tmp_path / "project")
+    before = project.output("Page/*.json").read_text()
+    project.replace("shop/tasks.py", "rows = helpers.clean(", "raise ValueError('no')\n        rows = helpers.clean(")
+    ((told, ran),) = project.run({"stale": "rerun", "abort": False}, complaints="ValueError: no")
+    assert ["Clean"] == ran
+    blocked = {task: "upstream_failed" for task in [*AFTER_CLEAN, "Sample"]}
+    assert {"Load": "fresh", "Clean": "failed", **blocked, "Blind": "fresh"} == states((told, ran))
+    assert before == project.output("Page/*.json").read_text()
+
+    # Its outputs are there, and nobody knows what they are: in every mode it has to run.
+    ((told, ran),) = project.run({"stale": "warn", "abort": False}, complaints="ValueError: no")
+    assert ["Clean"] == ran
+    assert ("failed", ["failed"]) == told["Clean"]
+
+    project.replace("shop/tasks.py", "raise ValueError('no')\n        rows", "rows")
+    ((told, ran),) = project.run({"stale": "warn"})
+    assert ["Clean", "Sample"] == ran
+    assert dict.fromkeys(AFTER_CLEAN, "cached") == {task: told[task][0] for task in AFTER_CLEAN}
+
+
+@pytest.mark.xfail(reason="an aggregator counts as built even if nothing that it stands for was")
+def test_an_aggregator_of_what_was_kept_was_not_built(base: Project, tmp_path: Path) -> None:
+    project = base.copy(tmp_path / "project")
+    project.replace("shop/tasks.py", "if row[1] > self.low", "if not row[1] <= self.low")
+    ((told, _),) = project.run({"stale": "rerun"})
+    assert ("cached", "cached", "cached") == (told["Compare"][0], told["Regions"][0], told["Report"][0])
+
+
+# ---- another version of Python
+
+
+def other_python_and_extension() -> tuple[str, str]:
+    """Return an interpreter of another minor version that can import d6tpipe, and the file of its C extension."""
+    listed = os.environ.get("OTHER_PYTHONS", "").split()
+    ask = "import sys, xxhash._xxhash as x, d6tpipe; print(*sys.version_info[:2], x.__file__)"
+    for python in listed:
+        done = subprocess.run([python, "-c", ask], env=ENVIRONMENT, capture_output=True, text=True)
+        if not done.returncode:
+            *version, extension = done.stdout.split(maxsplit=2)
+            if [*map(int, version)] != [*sys.version_info[:2]]:
+                return python, extension.strip()
+    pytest.skip(f"no other version of Python with the dependencies of d6tpipe is listed in OTHER_PYTHONS ({listed})")
+
+
+def test_two_versions_of_python_share_a_data_folder(tmp_path: Path) -> None:
+    import xxhash._xxhash
+
+    other, extension = other_python_and_extension()
+    project = Project(tmp_path / "project")
+    project.write(xxhash._xxhash.__file__)
+    project.write(extension)
+    project.python = other
+    ((_, ran),) = project.run({})
+    assert sorted(["Load", *AFTER_LOAD, "Sample"]) == sorted(ran)
+
+    for python in (sys.executable, other, sys.executable):
+        project.python = python
+        ((told, ran),) = project.run({"stale": "rerun"})
+        assert (["Sample"], {}) == (ran, reasons((told, ran)))
+
+    project.replace("shop/helpers.py", "* RATE", "* RATE + 1")
+    project.python = other
+    ((told, ran),) = project.run({"stale": "rerun", "dry_run": True})
+    assert all("code shop.helpers.total" in reasons((told, ran))[task] for task in FITS)
+    ((told, ran),) = project.run({"stale": "rerun"})
+    assert sorted(["Sample", *FITS, "Compare", "Page"]) == sorted(ran)

@@ -470,9 +470,9 @@ class World:
         for m in needs:
             self.judge(m, known)
         if kind in JOINS:
-            verdict = Verdict(set(), all(known[m].complete for m in needs), needs, any(known[m].murky for m in needs))
-            known[t] = verdict
-            return verdict
+            murky = any(known[m].murky or self.is_lost(m, known) for m in needs)
+            known[t] = Verdict(set(), all(known[m].complete for m in needs), needs, murky)
+            return known[t]
         if kind in EXTERNAL:
             known[t] = Verdict(set(), self.present(t), [], murky=not self.present(t))
             return known[t]
@@ -980,7 +980,8 @@ def live(world: World) -> None:
         chance = dice.choice([0, 0, 0.2])
         world.broken = {t: dice.choice(["save", "end", "end"]) for t in world.all_tasks() if dice.random() < chance}
         chance = dice.choice([0, 0, 0, 0.2])
-        world.kills = {t: dice.choice(["save", "end"]) for t in world.all_tasks() if dice.random() < chance}
+        able = [t for t in world.all_tasks() if t not in world.broken]
+        world.kills = {t: dice.choice(["save", "end"]) for t in able if dice.random() < chance}
         world.make_definite(goals)
         if dice.random() < 0.5:
             ask_and_compare(world, goals)

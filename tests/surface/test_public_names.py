@@ -86,6 +86,9 @@ CALLS = {
     ],
     "WorkflowMulti.set_default": ["task=1", "1"],
     "clone_parent": ["cls=int", "int"],
+    "accept": ["tasks=1, upstream=False", "1, False", "1"],
+    "catalog": ["root=1, family=2", "1", ""],
+    "clean": ["flows=1, root=2, yes=True", "1", "", "yes=True"],
     "enable_cloud_storage": ["protocol=1, bucket=2, prefix=3", "1, 2, 3", "1, 2"],
     "enable_gcs": ["bucket=1, prefix=2", "1, 2", "1"],
     "inherits": ["int", "int, str", "{'a': int}"],
@@ -96,6 +99,7 @@ CALLS = {
     "invalidate_downstream": ["task=1, task_downstream=2, confirm=True", "1, 2, True", "1, 2"],
     "invalidate_orphans": ["confirm=True", "True", ""],
     "invalidate_upstream": ["task=1, confirm=True", "1, True", "1"],
+    "plan": ["tasks=1, stale='rerun'", "1"],
     "preview": ["tasks=1, indent='', last=True, show_params=True, clip_params=False", "1, '', True, True, False", "1"],
     "run": [
         "tasks=1, forced=2, forced_all=3, forced_all_upstream=4, confirm=5, workers=6, abort=7, execution_summary=8",
@@ -148,6 +152,9 @@ CALLS = {
     "targets.PqPandasTarget.save": ["df=1, a=2", "1"],
     "targets.h5.H5PandasTarget.load": ["cached=True, a=1", ""],
     "targets.h5.H5PandasTarget.save": ["df=1, a=2", "1"],
+    "env": ["name=1", "1"],
+    "explain": ["task=1, stale='rerun'", "1"],
+    "forget": ["tasks=1, upstream=True", "1, True", "1"],
     "functional.Workflow": [""],
     "functional.Workflow.add_global_params": ["a=1"],
     "functional.Workflow.delete": ["func_to_reset=1", "1"],
@@ -240,6 +247,10 @@ MODULES = [
     "flow",
     "export",
     "errors",
+    "acceptance",
+    "catalogs",
+    "explanations",
+    "plans",
 ]
 
 

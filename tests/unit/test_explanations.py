@@ -165,6 +165,19 @@ def test_a_missing_output_is_named_by_its_path():
     build(Number())
     os.unlink(path)
     assert f"gone since: {path}" in str(explain(Number()))
+    Number.persist = ["data", "more"]
+    try:
+        build(Number(), abort=False)
+        _, second = [str(target.path) for target in Number().output().values()]
+        assert f"missing: {second}" in str(explain(Number()))
+    finally:
+        del Number.persist
+
+
+def test_an_output_in_another_format_is_missing_and_the_old_one_is_named(project, flow):
+    old = str(flow.Raw().output().path)
+    flow = project.edit("flow", "class Raw(TaskPickle)", "class Raw(d6tpipe.tasks.TaskJson)")
+    assert f"missing: {flow.Raw().output().path} (it was built as {old})" in str(explain(flow.Raw()))
 
 
 def test_a_task_that_only_waits_is_said_not_to_run_if_its_input_comes_out_equal():
@@ -211,6 +224,36 @@ def test_a_changed_value_is_shown_as_python_writes_it(project, flow):
     assert "value of LIMITS" in str(found) or "value of tools.LIMITS" in str(found)
     assert "-{'low': 1, 'high': 9}" in str(found)
     assert "+{'low': 2, 'high': 9}" in str(found)
+
+
+def test_objects_and_enumerations_are_shown_an_attribute_a_line(project):
+    project.write(
+        "tools",
+        """
+        import dataclasses
+        import enum
+
+        class LIMITS(enum.Enum):
+            low = 1
+            high = 9
+
+        @dataclasses.dataclass
+        class Config:
+            rate: float = 0.5
+            names: tuple = ("a", "b")
+
+        CONFIG = Config()
+
+        def scale(rows):
+            return [CONFIG.rate * row for row in rows]
+        """,
+    )
+    build(project.edit("flow", 'LIMITS["low"]', 'LIMITS["low"].value').Train())
+    flow = project.edit("tools", "Config()", "Config(rate=0.25)")
+    (diff,) = explain(flow.Train()).diffs.values()
+    assert "-rate= 0.5\n+rate= 0.25\n names= ('a', 'b')" in diff
+    flow = project.edit("tools", "high = 9", "high = 8")
+    assert "-{'low': 1, 'high': 9}\n+{'low': 1, 'high': 8}" in "".join(explain(flow.Clean()).diffs.values())
 
 
 def test_a_value_too_large_to_be_looked_at_shows_its_size(project):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -376,6 +377,30 @@ def test_the_order_in_which_a_folder_is_listed_does_not_count(tmp_path: Path, mo
 
     monkeypatch.setattr("d6tpipe.storage.files.os.scandir", backwards)
     assert before.digest == LOCAL.digest(str(tmp_path / "model"))
+
+
+def test_what_vanishes_from_a_folder_while_it_is_looked_at_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model"
+    write_folder(path, {"a": b"123", "b": b"45", "sub/c": b"6"})
+    real = os.scandir
+
+    @contextmanager
+    def vanishing(folder: Any) -> Iterator[Any]:
+        with real(folder) as entries:
+            found = list(entries)
+            for entry in found:
+                if entry.name == "b":
+                    os.unlink(entry.path)
+                elif entry.name == "sub":
+                    entry.stat(follow_symlinks=False)  # known as a folder, gone when it is listed
+                    shutil.rmtree(entry.path)
+            yield iter(found)
+
+    monkeypatch.setattr("d6tpipe.storage.files.os.scandir", vanishing)
+    found = LOCAL.stat(str(path))
+    assert found is not None and found[0] == 3
 
 
 def test_a_folder_is_as_new_as_the_newest_folder_in_it(tmp_path: Path) -> None:
