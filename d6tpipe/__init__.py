@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __version__ = "2.0.0.dev0"
 
 from d6tpipe import cache, errors, parameters, settings, targets, tasks
-from d6tpipe.acceptance import accept, forget
 from d6tpipe.cache import data
-from d6tpipe.catalogs import catalog, clean
 from d6tpipe.declared import env, mark
 from d6tpipe.decorators import clone_parent, dict_inherits, dict_requires, inherits, requires
-from d6tpipe.explanations import explain
 from d6tpipe.export import FlowExport, FlowImport
 from d6tpipe.flow import (
     enable_cloud_storage,
@@ -35,8 +32,13 @@ from d6tpipe.flow import (
     taskflow_upstream,
 )
 from d6tpipe.parameters import *  # noqa: F403  (its __all__ is the list)
-from d6tpipe.plans import plan
 from d6tpipe.workflows import Workflow, WorkflowMulti
+
+if TYPE_CHECKING:
+    from d6tpipe.acceptance import accept, forget
+    from d6tpipe.catalogs import catalog, clean
+    from d6tpipe.explanations import explain
+    from d6tpipe.plans import plan
 
 __all__ = [
     *parameters.__all__,
@@ -81,11 +83,27 @@ __all__ = [
     "utils",  # noqa: F405
 ]
 
+# Not every program needs them, and each would pay for the import.
 _LATER = ("functional", "pipes", "testing", "utils")
+_FUNCTIONS = {
+    "accept": "acceptance",
+    "catalog": "catalogs",
+    "clean": "catalogs",
+    "explain": "explanations",
+    "forget": "acceptance",
+    "plan": "plans",
+}
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return importlib.import_module(f"d6tpipe.{name}")
+    if name in _FUNCTIONS:
+        found = globals()[name] = getattr(importlib.import_module(f"d6tpipe.{_FUNCTIONS[name]}"), name)
+        return found
     # With name and obj Python's own message suggests the nearest name.
     raise AttributeError(f"module 'd6tpipe' has no attribute {name!r}", name=name, obj=sys.modules[__name__])

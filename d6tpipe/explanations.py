@@ -482,7 +482,8 @@ class _Text:
             return 'is complete. What has changed since it was built does not count (stale="ignore").'
         if node.standing in _UNUSABLE or node.standing is Standing.STALE:
             return "is complete: its own complete() says so."
-        return "is fresh: nothing that it depends on has changed since it was built."
+        since = "accepted" if about._record is not None and about._record.accepted else "built"
+        return f"is fresh: nothing that it depends on has changed since it was {since}."
 
     def _why(self, node: Node) -> str:
         """Return the reasons of a task itself in a few words."""
@@ -548,8 +549,9 @@ class _Text:
     # ---- one task
 
     def _details(self, about: Explanation, indent: str) -> None:
-        for name, value in self._facts(about).items():
-            self.lines.append(f"{indent}{name:<6} {value}")
+        facts = self._facts(about)
+        width = max([len(name) for name in facts], default=0)
+        self.lines += [f"{indent}{name:<{width}}  {value}" for name, value in facts.items()]
         reasons = [reason for reason in about.reasons if reason.kind is not ReasonKind.UPSTREAM]
         for reason in reasons[:_REASONS]:
             head, body = self._told(about, reason)

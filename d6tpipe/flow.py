@@ -27,7 +27,6 @@ from d6tpipe.interfaces import Event, EventKind, Failure, State
 from d6tpipe.ledger import TaskLedger, new_run_id
 from d6tpipe.policy import Policy
 from d6tpipe.progress import progress_for
-from d6tpipe.removal import Removal, everything, impossible
 from d6tpipe.results import Result
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.external import is_external
@@ -534,6 +533,8 @@ def invalidate_all(confirm: bool = False) -> bool:
     bool
         False if the answer was no.
     """
+    from d6tpipe.removal import everything  # few need it, and every import of d6tpipe would pay for it
+
     return _remove(everything(os.fspath(settings.dirpath)), confirm)
 
 
@@ -553,10 +554,12 @@ def invalidate_orphans(confirm: bool = False) -> bool:
     bool
         False if the answer was no.
     """
+    from d6tpipe.removal import impossible
+
     return _remove(impossible(os.fspath(settings.dirpath)), confirm)
 
 
-def _remove(removal: Removal, confirm: bool) -> bool:
+def _remove(removal: Any, confirm: bool) -> bool:
     going = bool(removal.going)
     for line in removal.lines("delete"):
         print(line)

@@ -400,6 +400,9 @@ class Format(Protocol):
     A format that writes from the first byte to the last may have a third method, ``dump(value, stream, **options)``:
     it writes to a `Sink` what ``save`` would write to a file. The digest is then taken on the way, and small files
     are not opened again for it. A class that overrides only ``save`` is not asked to ``dump``.
+
+    If reading can run code that is in the file, as with pickles, it has ``runs_code = True``: what is in the file is then
+    compared with what was recorded first.
     """
 
     name: str

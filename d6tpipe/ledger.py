@@ -22,6 +22,7 @@ from d6tpipe.engine.freshness import expected_seal as expected
 from d6tpipe.errors import told
 from d6tpipe.examiner import DURABLE, OBSERVED, Examiner, content_of, joins, outputs_of, parameters_of, stat_of, stats_of, store_of
 from d6tpipe.failpoints import fail_point
+from d6tpipe.integrity import note_written
 from d6tpipe.interfaces import Outcome, State
 from d6tpipe.machine import boot_id, host_name
 from d6tpipe.records import OutputRecord, Record, seal
@@ -208,6 +209,9 @@ class TaskLedger:
         if outcome.state is State.BUILT:
             record = self.record(node, outcome.written, outcome.seconds)
             node.digest = record.digest
+            if store.root != MEMORY:
+                for output in record.outputs:
+                    note_written(store.absolute(output.path), (output.size, output.mtime_ns))
             store.records.write([record])
         elif outcome.state is State.FAILED:
             record = self.record(node, None, outcome.seconds, look=False)
@@ -399,4 +403,3 @@ def git_commit(folder: str) -> str:
             return stream.read().strip()
     except OSError:  # packed references, a work tree elsewhere: not worth starting git for
         return ""
-

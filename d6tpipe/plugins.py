@@ -57,6 +57,8 @@ BUILTIN: dict[str, dict[str, str]] = {
     # Front doors of tasks to the flow above them: task.complete(), task.outputLoad(run=True) ...
     "services": {
         "get_pipe": "d6tpipe.pipes:get_pipe",
+        "interrupted": "d6tpipe.integrity:interrupted",
+        "verify": "d6tpipe.integrity:verify",
         "hand_run": "d6tpipe.hand_runs:HandRun",
         "requirements_complete": "d6tpipe.taskview:requirements_complete",
         "run": "d6tpipe.flow:run",

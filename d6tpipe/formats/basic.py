@@ -50,6 +50,7 @@ class Pickle(_Streamed):
 
     name = "pickle"
     suffix = "pkl"
+    runs_code = True
 
     def dump(self, value: Any, stream: Any, *, protocol: int = 5, **options: Any) -> None:
         try:

@@ -171,6 +171,7 @@ class HDF:
 
     name = "hdf"
     suffix = "hdf5"
+    runs_code = True
 
     def save(self, value: Any, path: str, **options: Any) -> None:
         import pandas as pd

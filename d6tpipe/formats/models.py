@@ -22,6 +22,7 @@ class Torch:
 
     name = "torch"
     suffix = "pt"
+    runs_code = True
 
     def save(self, value: Any, path: str, **options: Any) -> None:
         torch = need("torch", "The torch format")
@@ -45,6 +46,7 @@ class Keras:
 
     name = "keras"
     suffix = "hdf5"
+    runs_code = True
 
     def save(self, value: Any, path: str, **options: Any) -> None:
         _require_method(self.name, value, "save", "a keras model")

@@ -314,6 +314,11 @@ class FormatTarget(DataTarget):
         if format_name is not None:
             self.format_name = format_name
 
+    @property
+    def runs_code(self) -> bool:
+        """Whether reading the file can run code that is in it."""
+        return bool(getattr(plugins.load("formats", self.format_name), "runs_code", False))
+
     def load(self, cached: bool = False, **options: Any) -> Any:  # type: ignore[override]
         """Return the value.
 

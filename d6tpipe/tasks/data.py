@@ -226,10 +226,13 @@ class TaskData(Task):
         StorageError
             If a file cannot be read; the message names it and says how to rebuild.
         """
-        if not self.complete():
+        mixed = self._may_be_mixed()
+        if mixed or not self.complete():
             if not run:
                 raise NotBuiltError(
-                    "The task is not complete, there is nothing to load",
+                    "The last attempt to build the task did not come to its end, its outputs may not belong together"
+                    if mixed
+                    else "The task is not complete, there is nothing to load",
                     task=self,
                     facts=self._why_incomplete(),
                     hint="Run it first: d6tpipe.run(task), or task.outputLoad(run=True).",
@@ -241,6 +244,12 @@ class TaskData(Task):
                 self._check_keys([keys] if isinstance(keys, str) else keys)
             return _load(found, cached, self)
         return _pick(found, keys, as_dict, cached, self)
+
+    def _may_be_mixed(self) -> bool:
+        """Return whether some outputs may be of one attempt and some of another."""
+        if len(layout(self).keys) < 2 or FRAME.get() is not None:  # in a run all that a body may read is finished
+            return False
+        return bool(plugins.load("services", "interrupted")(self))
 
     def _why_incomplete(self) -> dict[str, Any]:
         for target in flatten(self.output()):
@@ -472,6 +481,8 @@ def _load(target: Any, cached: bool, task: Any) -> Any:
             facts={"path": target},
             hint="Read the file yourself, it is at task.output().path.",
         )
+    if isinstance(target, FormatTarget) and isinstance(task, TaskData) and target.runs_code:
+        plugins.load("services", "verify")(task, target._text)
     try:
         return target.load() if isinstance(target, CacheTarget) or not cached else target.load(cached=True)
     except StorageError as error:  # a target knows its file, not the task to reset

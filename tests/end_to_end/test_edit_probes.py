@@ -1,8 +1,9 @@
 """What an edit makes run: the table of edits, each made on the files of a project and looked at by new processes.
 
-Each row of `PROBES` is one edit of a built project. Four questions are asked of it, by processes that have never seen the
-project before the edit: what a dry run with ``stale="rerun"`` says, what a run with ``stale="warn"`` says and does, what a
-run with ``stale="rerun"`` does, and whether a second one has anything left to do. Bodies write down that they ran.
+Each row of `PROBES` is one edit of a built project. Four questions are asked of it, by processes that have never seen
+the project before the edit: what a dry run with ``stale="rerun"`` says, what a run with ``stale="warn"`` says and does,
+what a run with ``stale="rerun"`` does, and whether a second one has anything left to do. Bodies write down that they
+ran.
 
 `MISSES` are the edits that are not noticed, each with what to do about it. A miss that disappears fails here, too.
 """
@@ -34,9 +35,13 @@ ROOT = Path(__file__).resolve().parents[2]
 # ---- the project
 #
 #   Raw (external file) > Load > Clean > Fit ols, Fit ridge > Compare > Report (aggregator) > Page
-#                              > Clean > Region north, south > Regions (yields them) > Report
-#                              > Clean > Sample (in memory) > Card
-#                              > Blind (uses what cannot be seen)
+#                        > Clean > Region north, Region south > Regions (yields them) > Report
+#                        > Clean > Sample (in memory) > Card
+#                        > Blind (uses what cannot be seen)
+#                        > Regions
+#   Raw > Lines > Double (plain luigi tasks)
+#   Prices (external task of ours) > Priced (two outputs)
+#   Remote (external, no file) > Ask
 
 MODULES = {
     "shop/__init__.py": "",
@@ -319,6 +324,45 @@ MODULES = {
                     blind.BOX.content, blind.LARGE[0], tools.quick(1), lucky.factor(), _xxhash.xxh32.digest.__doc__,
                 ])
 
+        class Prices(d6tpipe.tasks.TaskJson):
+            external = True
+            save_attrib = False
+
+        class Priced(d6tpipe.tasks.TaskData):
+            persist = {"sum": "json", "count": "pickle"}
+
+            def requires(self):
+                return Prices()
+
+            def run(self):
+                note(self)
+                prices = self.inputLoad()
+                self.save({"sum": sum(prices), "count": len(prices)})
+
+        class Lines(luigi.Task):
+            def requires(self):
+                return Raw()
+
+            def output(self):
+                return luigi.LocalTarget("lines.txt")
+
+            def run(self):
+                note(self)
+                with self.input().open() as file, self.output().open("w") as out:
+                    out.write(str(len(helpers.parse(file.read()))))
+
+        class Double(luigi.Task):
+            def requires(self):
+                return Lines()
+
+            def output(self):
+                return luigi.LocalTarget("double.txt")
+
+            def run(self):
+                note(self)
+                with self.input().open() as file, self.output().open("w") as out:
+                    out.write(str(helpers.double(int(file.read()))))
+
         class Ask(d6tpipe.tasks.TaskJson):
             def requires(self):
                 return Remote()
@@ -330,6 +374,7 @@ MODULES = {
         def goals():
             return [Page(), Card(), Blind()]
         ''',
+    "data/Prices/data.json": '{"data": [1, 2]}',
     "table.txt": "what a server would answer",
     "raw.txt": "# region, value\nnorth,3\nsouth,0.2\nnorth,4\nsouth,-1\nwest,2\n",
     "lib/site-packages/lucky/__init__.py": '''
@@ -544,6 +589,7 @@ class Project:
 
 
 GOALS = "[tasks.Page(), tasks.Card(), tasks.Blind()]"
+OTHERS = "[tasks.Double(), tasks.Priced()]"
 
 # ---- the table
 
@@ -560,8 +606,8 @@ class Probe:
     edit : callable
         Makes the edit in a built project.
     told : dict of str to tuple of str
-        Which tasks are stale or missing before anything is run, and why. A run with ``stale="warn"`` names those that are
-        stale and builds those that are missing.
+        Which tasks are stale or missing before anything is run, and why. A run with ``stale="warn"`` names those that
+        are stale and builds those that are missing.
     ran : tuple of str
         Which bodies a run with ``stale="rerun"`` runs. Not told here: `Sample` is kept in memory, so each process runs it.
     cached : tuple of str
@@ -572,8 +618,14 @@ class Probe:
         Tasks in `ran` of which nobody can know before a body asks for them.
     unneeded : tuple of str
         Tasks that a dry run counts because a body once asked for them, and that it does not ask for any more.
+    state : str
+        What tasks in `told` are when they are not built; "fresh" for those that are trusted.
+    warn_sees : bool
+        False: a run with ``stale="warn"`` says nothing of what is told by the dry run.
     differs : bool
         The edit changes what `Blind` would save, though nothing is told.
+    tasks : str
+        What the runs are asked for.
     xfail : str
         Why this is not so yet.
     """
@@ -589,8 +641,9 @@ class Probe:
     later: tuple[str, ...] = ()
     unneeded: tuple[str, ...] = ()
     state: str = "stale"
+    warn_sees: bool = True
     differs: bool = False
-    goals: str = GOALS
+    tasks: str = GOALS
     xfail: str = ""
 
 
@@ -666,6 +719,10 @@ def overwrite(pattern: str, text: str) -> Callable[[Project], None]:
         path.write_text(text)
 
     return edited
+
+
+def overwrite_bytes(pattern: str, content: bytes) -> Callable[[Project], object]:
+    return lambda project: project.output(pattern).write_bytes(content)
 
 
 def falsify(pattern: str) -> Callable[[Project], None]:
@@ -907,6 +964,14 @@ CHANGED = [
                        'beside("regions.txt")', '(HERE / "regions.txt")'),
                   runs(stale="rerun"), move_project),
           told=because("code HERE", "Regions"), ran=("Regions",), cached=("Page",)),
+    Probe("edits upstream and downstream", "Both run; what is between them is kept if the first came out equal.",
+          edit("shop/tasks.py", "if row[1] > self.low", "if not row[1] <= self.low", "shift(fit[0])", "shift(fit[0]) + 1"),
+          told={**because("code Clean.run", "Clean"), **because("code Compare.run", "Compare")},
+          ran=("Clean", "Compare", "Page"), cached=(*FITS, *REGIONS, "Regions", "Card")),
+    Probe("edit, and an output is missing", "stale='warn' builds what is missing of what there is, however stale.",
+          in_turn(edit("shop/tasks.py", "row[1] > self.low", "row[1] > self.low + 1"), delete("Page/*.json")),
+          told={**because("code Clean.run", "Clean"), **because("missing", "Page")},
+          ran=("Clean", *AFTER_CLEAN[:-1]), cached=("Card",), warn_ran=("Page",)),
     Probe("two edits", "All that has changed is told.",
           in_turn(edit("shop/helpers.py", "* RATE", "* RATE + 1"), edit("shop/base.py", "unit = 10", "unit = 20")),
           told=dict.fromkeys(FITS, ("code shop.base.Model.unit", "code shop.helpers.total")),
@@ -968,6 +1033,22 @@ CHANGED = [
     Probe("input file content that does not matter", "Where what is read from it came out equal, the rebuild stops.",
           edit("raw.txt", "# region", "# the region"),
           told=because("input_data Raw", "Load"), ran=("Load",), cached=AFTER_LOAD),
+    Probe("external task in the data folder", "Another content of what an external task stands for counts.",
+          edit("data/Prices/data.json", "[1, 2]", "[1, 2, 3]"),
+          told=because("input_data Prices", "Priced"), ran=("Priced",), tasks=OTHERS),
+    # -- plain luigi tasks
+    Probe("luigi task's helper", "Plain luigi tasks are recorded and compared as well.",
+          edit("shop/helpers.py", "lambda x: x * 2", "lambda x: x * 3"),
+          told=because("code shop.helpers.double", "Double"), ran=("Double",), tasks=OTHERS),
+    Probe("luigi task's input", "As luigi does, stale='warn' looks no further below a complete luigi task.",
+          edit("raw.txt", "# region", "# the region"),
+          told=because("input_data Raw", "Lines"), ran=("Lines",), cached=("Double",), warn_sees=False, tasks=OTHERS),
+    Probe("luigi task's input, another result", "With stale='rerun' it does.",
+          edit("raw.txt", "west,2", "west,2\neast,1"),
+          told=because("input_data Raw", "Lines"), ran=("Lines", "Double"), warn_sees=False, tasks=OTHERS),
+    Probe("luigi task's output deleted", "As luigi does, stale='warn' does not miss what nobody needs.",
+          lambda project: (project.folder / "lines.txt").unlink(),
+          told=because("missing", "Lines"), ran=("Lines",), cached=("Double",), warn_sees=False, tasks=OTHERS),
     # -- outputs
     Probe("output edited by hand", "A modified output is built again; what was built of it is not, if it comes out equal.",
           overwrite("Clean/*.json", '{"data": [["north", 9.0]]}'),
@@ -1001,6 +1082,9 @@ CHANGED = [
           edit("shop/tasks.py", "class Compare(", "class Comparison(", "yield Compare()", "yield Comparison()"),
           told={**because("missing", "Comparison"), **because("input_data Report", "Page")},
           ran=("Comparison", "Page"), warn_ran=("Comparison", "Page"), warn_cached=("Card",)),
+    Probe("one of several outputs edited", "The output that was modified is named.",
+          overwrite_bytes("Priced/*count*", b"x"),
+          told=because("output_modified count", "Priced"), ran=("Priced",), tasks=OTHERS),
     Probe("killed while it ran", "Nobody knows what a body that was killed has left: it counts as missing.",
           interrupt, told=because("interrupted", "Clean"),
           ran=("Clean",), cached=AFTER_CLEAN, warn_ran=("Clean",), warn_cached=AFTER_CLEAN),
@@ -1060,6 +1144,13 @@ CHANGED = [
           in_turn(move_tasks_away, edit("shop/flow.py", "sum(values) * deep", "sum(values) * 2 * deep")),
           told=because("code Region.run", *REGIONS), ran=(*REGIONS, "Regions", "Page"),
           xfail="a reference to a module that has gone is looked up nowhere else, and the edit is missed"),
+    Probe("built under stale='ignore'", "What it builds is recorded as always, and what was recorded before is kept.",
+          in_turn(delete("Clean/*.json"), runs(stale="ignore"), LOUDER),
+          told=because("code shop.helpers.parse", "Load"), ran=("Load", *AFTER_LOAD),
+          xfail="a run with stale='ignore' replaces the records of what its bodies need by ones that know only the bytes"),
+    Probe("what needs a memory task", "It runs with stale='warn', too: what it needs has been built anew.",
+          edit("shop/tasks.py", '{"sample": self', '{"samples": self'),
+          told={"Card": ("code Card.run", "input_data Sample")}, ran=("Card",), warn_ran=("Card",)),
     Probe("memory task's body", "It runs in each process anyway; the Card is built again where it came out different.",
           edit("shop/tasks.py", "self.inputLoad()[:1]", "self.inputLoad()[:2]"),
           ran=("Card",), warn_ran=("Card",)),
@@ -1097,7 +1188,7 @@ MISSES = [
           falsify("Page/*.json")),
     Probe("external task that is no file", "A table in a database: only whether it exists is asked. Give the task that "
           "reads it expires, or version.",
-          in_turn(runs(tasks="[tasks.Ask()]"), edit("table.txt", "would answer", "answers")), goals="[tasks.Ask()]",
+          in_turn(runs(tasks="[tasks.Ask()]"), edit("table.txt", "would answer", "answers")), tasks="[tasks.Ask()]",
           xfail="an output without a digest: its first record has another digest than its users have recorded"),
 ]  # fmt: skip
 
@@ -1113,10 +1204,8 @@ class Found:
     Attributes
     ----------
     dry, warn, rerun, left : Answer
-    later : Answer
-        Of a run with ``stale="rerun"`` after the one with ``stale="warn"``.
     saved, saved_later : dict of str to bytes
-        What the outputs hold after `rerun`, and after `later`.
+        What the outputs hold after `rerun`, and after a run with ``stale="rerun"`` that came after `warn`.
     blind : tuple of str
         What `Blind` saves before the edit and after it.
     """
@@ -1125,7 +1214,6 @@ class Found:
     warn: Answer
     rerun: Answer
     left: Answer
-    later: Answer
     saved: dict[str, bytes]
     saved_later: dict[str, bytes]
     blind: tuple[str, str]
@@ -1137,17 +1225,17 @@ def answers_to(probe: Probe, base: Project, folder: Path) -> Found:
     one = base.copy(folder / "one")
     probe.edit(one)
     two = one.copy(folder / "two")
-    asked = {"tasks": probe.goals, "stale": "rerun"}
+    asked = {"tasks": probe.tasks, "stale": "rerun"}
     (dry,) = one.run({**asked, "dry_run": True})
     (warn,) = one.run({**asked, "stale": "warn"})
     (rerun,) = two.run(asked)
     (left,) = two.run(asked)
-    (later,) = one.run(asked)
+    one.run(asked)
     saved, saved_later = two.saved(), one.saved()
     if probe.differs:
         one.run({"tasks": "[tasks.Blind()]", "forced": "[tasks.Load()]", "stale": "ignore"})
     blind = base.output("Blind/*").read_text(), one.output("Blind/*").read_text()
-    return Found(dry, warn, rerun, left, later, saved, saved_later, blind)
+    return Found(dry, warn, rerun, left, saved, saved_later, blind)
 
 
 @pytest.fixture(scope="module")
@@ -1156,8 +1244,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
     project = Project(tmp_path_factory.mktemp("base"))
     project.write(xxhash._xxhash.__file__)
-    ((_, ran),) = project.run({})
+    (_, ran), (_, others) = project.run({}, {"tasks": OTHERS})
     assert sorted(["Load", *AFTER_LOAD, "Sample"]) == sorted(ran)
+    assert ["Lines", "Double", "Priced"] == others
     return project
 
 
@@ -1201,19 +1290,21 @@ def reasons(answer: Answer) -> dict[str, tuple[str, ...]]:
 @pytest.mark.parametrize("probe", parameters(PROBES))
 def test_what_follows_from_an_edit(probe: Probe, found: Callable[[Probe], Found]) -> None:
     answers = found(probe)
-    always = [] if probe.goals != GOALS else [*ALWAYS]
+    always = [] if probe.tasks != GOALS else [*ALWAYS]
     told = {task: tuple(sorted(why)) for task, why in probe.told.items()}
 
     # What a dry run tells.
     dry_reasons = reasons(answers.dry)
-    if "Card" not in told and always:  # it waits for what is in memory, of which nothing is known yet
-        assert ("input_data Sample",) == dry_reasons.pop("Card")
+    if "Card" not in told:  # it waits for what is in memory, of which nothing is known yet
+        assert dry_reasons.pop("Card", ()) in ((), ("input_data Sample",))
     assert told == dry_reasons
     pending = {*probe.ran, *probe.cached, *always, *(["Card"] if always else [])} - {*probe.later} | {*probe.unneeded}
     assert pending == {task for task, state in states(answers.dry).items() if state == "pending"}
     assert [] == answers.dry[1]
 
     # What a run with stale="warn" does.
+    if not probe.warn_sees:
+        told = {}
     assert sorted([*always, *probe.warn_ran]) == sorted(answers.warn[1])
     kept = {"Card", *probe.warn_cached} - {*probe.warn_ran} if always else {*probe.warn_cached}
     expected = dict.fromkeys(states(answers.warn), "fresh") | dict.fromkeys(told, probe.state)
@@ -1238,7 +1329,7 @@ def test_what_follows_from_an_edit(probe: Probe, found: Callable[[Probe], Found]
     assert always == answers.left[1]
     assert {} == {task: why for task, why in reasons(answers.left).items() if why != ("untracked",)}
 
-    # A run that only warns leaves nothing behind that would hide from a later one what has to run.
+    # A run that only warned leaves nothing behind that would hide from a later one what has to run.
     assert answers.saved == answers.saved_later
 
     # A miss is one only if the result would be another one.
@@ -1279,6 +1370,14 @@ def test_an_edit_that_fails_blocks_what_needs_it_and_its_repair_runs_only_that(b
     ((told, ran),) = project.run({"stale": "warn"})
     assert ["Clean", "Sample"] == ran
     assert dict.fromkeys(AFTER_CLEAN, "cached") == {task: told[task][0] for task in AFTER_CLEAN}
+
+
+@pytest.mark.xfail(reason="of what is not there the content is not known; it counts as another content")
+def test_nothing_is_stale_because_a_memory_output_is_of_another_process(base: Project, tmp_path: Path) -> None:
+    project = base.copy(tmp_path / "project")
+    project.env["D6TPIPE_CHECK_DEPENDENCIES"] = "false"
+    ((told, ran),) = project.run({"stale": "warn"})
+    assert ([], {}) == (ran, reasons((told, ran)))
 
 
 @pytest.mark.xfail(reason="an aggregator counts as built even if nothing that it stands for was")

@@ -279,6 +279,23 @@ DIFFERENCES: tuple[Difference, ...] = (
         fields={"with_luigi/an_external_luigi_task.missing": Raises("BuildError")},
     ),
     Difference(
+        title="A requirement that is built again and comes out equal",
+        d6tflow="runs all that needs it, too",
+        d6tpipe="keeps what needs it; ``stale=\"ignore\"`` does as d6tflow",
+        why="records say what was read, and it is the same",
+        fields={
+            "places/requirements_need_not_be_complete.ran when checked.bodies": ["Up(n=1)"],
+            "readme_comparison/a_changed_task_is_reset_and_run_again.after reset of the middle": [
+                "Preprocess(do_preprocess=True)"
+            ],
+            "running/only_what_is_missing.middle was missing": ["Right()"],
+            "running/only_what_is_missing.source was missing": ["Source(n=2)"],
+            "running/invalidate_upstream.ran.bodies": ["Right()", "Source(n=1)", "Source(n=2)"],
+            "workflow/reset.ran then": ["Clean(rows=5, limit=2)"],
+            "workflow/reset_upstream.ran": ["Get(rows=5)", "Clean(rows=5, limit=2)"],
+        },
+    ),
+    Difference(
         title="``forced`` tasks",
         d6tflow="forces every task of the family, whatever its parameters; ``forced_all`` makes ``forced`` void",
         d6tpipe="forces that task if it is in the flow, else its family; ``forced_all`` adds to ``forced``",

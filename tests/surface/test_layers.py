@@ -27,6 +27,7 @@ LAYERS = {
     "d6tpipe.policy": (2, "call"),
     "d6tpipe.ledger": (2, "call"),
     "d6tpipe.hand_runs": (2, "call"),
+    "d6tpipe.integrity": (2, "call"),
     "d6tpipe.examiner": (2, "call"),
     "d6tpipe.bodies": (2, "call"),
     "d6tpipe.progress": (2, "call"),

@@ -519,6 +519,14 @@ def test_output_of_another_class_of_the_same_name_is_not_taken():
     assert "built by another class called Number, in module elsewhere" in str(found)
 
 
+def test_a_task_that_was_accepted_says_so(project, flow):
+    flow = project.edit("tools", "row * by", "row * by + 1")
+    d6tpipe.accept(flow.Train())
+    text = str(explain(flow.Train()))
+    assert "nothing that it depends on has changed since it was accepted." in text
+    assert re.search(r"\n  accepted  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d, \d s ago\n  by        run ", text)
+
+
 # ---- modes
 
 
@@ -563,6 +571,8 @@ def test_a_change_is_told_of_every_task_to_which_it_happened_and_what_follows_is
     found = explain(flow.Report(), stale="rerun")
     assert [flow.Raw(), flow.Train(), flow.Train(model="gb")] == [cause.task for cause in found.causes]
     assert [flow.Raw()] == [cause.task for cause in found.causes[1].causes]
+    assert str(found.causes[1]).startswith("Train(n=3, model='ols') is to be built: code of tools.scale().")
+    assert "\n1. Raw(n=3) is to be built: code of Raw.run()." in str(found.causes[1])
 
 
 def test_in_mode_warn_an_input_that_changed_before_is_no_consequence_of_a_stale_task(project, flow):

@@ -1,0 +1,77 @@
+"""Is a file still what was recorded? Asked before something is read that could run code: a pickle.
+
+Who can write into a data folder can make whoever loads a pickle run anything; and half a pickle after a power cut may load as
+nonsense. So the digest is compared first. This does not protect from somebody who changes the records as well.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from d6tpipe import plugins
+from d6tpipe.errors import StorageError
+from d6tpipe.examiner import store_of
+
+__all__ = ["interrupted", "note_written", "verify"]
+
+_MOST = 50_000  # paths remembered, about 200 bytes each
+
+_sound: dict[str, tuple[int, int]] = {}
+"""Absolute path to size and time of files that this process has written or found to be as recorded."""
+
+
+def note_written(path: str, facts: tuple[int, int]) -> None:
+    """Remember that this process has written a file, or found it sound."""
+    if len(_sound) >= _MOST:
+        _sound.clear()
+    _sound[path] = facts
+
+
+def verify(task: Any, path: str) -> None:
+    """Raise if a file of a task is not what was recorded when it was built; what has no record is let pass.
+
+    Parameters
+    ----------
+    task : TaskData
+    path : str
+        Of one of its outputs.
+
+    Raises
+    ------
+    StorageError
+        The content differs from the record. Nothing was loaded.
+
+    Notes
+    -----
+    Once per file and process: one look at the records, and reading the file. After that one stat.
+    """
+    path = os.path.abspath(path)
+    files = plugins.load("files", "local")
+    facts = files.stat(path)
+    if facts is None or _sound.get(path) == facts:
+        return
+    store = store_of(task)
+    record = store.records.get(task.task_id)
+    if record is not None and record.stage == "finished" and not record.observed:
+        for output in record.outputs:
+            if output.digest and store.absolute(output.path) == path:
+                _compare(task, path, output.digest, files.digest(path), record.run_id)
+    note_written(path, facts)
+
+
+def interrupted(task: Any) -> bool:
+    """Return whether the last attempt to build a task did not come to its end: its outputs may be of two attempts."""
+    record = store_of(task).records.get(task.task_id)
+    return record is not None and record.stage in ("building", "saved")
+
+
+def _compare(task: Any, path: str, recorded: bytes, found: bytes, run_id: str) -> None:
+    if recorded != found:
+        raise StorageError(
+            "A pickle is not what was recorded when it was built, so it is not loaded: loading one can run any code",
+            task=task,
+            facts={"file": path, "recorded": recorded.hex(), "found": found.hex(), "built by run": run_id or "unknown"},
+            hint="If you have changed it yourself: d6tpipe.accept(task). "
+            "If not, build it again: task.reset(confirm=False), then run.",
+        )

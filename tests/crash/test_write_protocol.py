@@ -1,0 +1,501 @@
+"""Whole runs after a kill, a damaged database, a full disk, a changed clock: the next run needs no help.
+
+One process has everything imported and forks for each run (a new interpreter would cost half a second, and here are a
+thousand of them). What the runs are about is the module `FLOW`, in two editions: the second one is an edit. Each of its
+tasks with two outputs writes into both which attempt it was, so outputs of two attempts show.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from d6tpipe.failpoints import VARIABLE
+from d6tpipe.storage.files import temporary_owner
+from d6tpipe.storage.sqlite_records import SqliteRecords
+
+ROOT = Path(__file__).resolve().parents[2]
+NIGHTLY = bool(os.environ.get("NIGHTLY"))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked, and killed"),
+]
+
+# ---- what is run
+#
+#   Raw > Pair (two outputs) > Mem (in memory) > Card (pickle)   > Everything (aggregator)
+#                            > Direct (writes two files itself)  >
+#                            > Asks (asks for three Parts)       >
+#                            > Plain (plain luigi)               >
+
+FLOW = '''
+    import json
+    import os
+    import uuid
+
+    import luigi
+
+    import d6tpipe as dp
+    from d6tpipe.failpoints import fail_point
+
+    EDITION = 1
+
+    def begins(task):
+        """Write down that a body runs, and return what tells this attempt from all others."""
+        with open(os.environ["RAN"], "a") as log:
+            log.write(task.task_family + "\\n")
+        return uuid.uuid4().hex
+
+    class Raw(dp.tasks.TaskPickle):
+        def run(self):
+            begins(self)
+            self.save({"value": EDITION})
+
+    class Pair(dp.tasks.TaskData):
+        persist = {"a": "pickle", "b": "json"}
+
+        def requires(self):
+            return Raw()
+
+        def run(self):
+            attempt, value = begins(self), 10 * EDITION + self.inputLoad()["value"]
+            self.save({"a": {"value": value, "attempt": attempt}, "b": {"value": value, "attempt": attempt}})
+
+    class Mem(dp.tasks.TaskCache):
+        def requires(self):
+            return Pair()
+
+        def run(self):
+            begins(self)
+            self.save([each["value"] * EDITION for each in self.inputLoad()])
+
+    class Card(dp.tasks.TaskPickle):
+        def requires(self):
+            return Mem()
+
+        def run(self):
+            begins(self)
+            self.save({"value": [EDITION, *self.inputLoad()]})
+
+    class Direct(dp.tasks.TaskData):
+        persist = {"x": "json", "y": "json"}
+
+        def requires(self):
+            return Pair()
+
+        def run(self):
+            attempt, value = begins(self), [EDITION, self.inputLoad(keys="a")["value"]]
+            for target in self.output().values():
+                with open(target.path, "w") as stream:
+                    json.dump({"data": {"value": value, "attempt": attempt}}, stream)
+                    fail_point("body.file")
+
+    class Part(dp.tasks.TaskPickle):
+        n = dp.IntParameter()
+
+        def run(self):
+            begins(self)
+            self.save({"value": self.n * EDITION})
+
+    class Asks(dp.tasks.TaskPickle):
+        def requires(self):
+            return Pair()
+
+        def run(self):
+            begins(self)
+            parts = yield [Part(n=n) for n in range(3)]
+            fail_point("body.asked")
+            self.save({"value": [EDITION, self.inputLoad(keys="b")["value"], *[part.load()["value"] for part in parts]]})
+
+    class Plain(luigi.Task):
+        def requires(self):
+            return Pair()
+
+        def output(self):
+            return luigi.LocalTarget(os.path.join(dp.settings.dir, "plain", "out.json"))
+
+        def run(self):
+            begins(self)
+            with self.output().open("w") as stream:
+                json.dump({"value": [EDITION, self.requires().outputLoad(keys="a")["value"]]}, stream)
+
+    class Everything(dp.tasks.TaskAggregator):
+        def run(self):
+            yield Card()
+            yield [Direct(), Asks()]
+            yield Plain()
+
+    class OnDisk(dp.tasks.TaskAggregator):
+        def run(self):
+            yield [Direct(), Asks()]
+            yield Plain()
+
+    def contents():
+        """Return what lies on the disk: value by task, and of those with two outputs the attempt of each."""
+        values, attempts = {}, {}
+        for task in [Raw(), Pair(), Card(), Direct(), Asks(), *[Part(n=n) for n in range(3)]]:
+            name = task.task_id
+            for target in luigi.task.flatten(task.output()):
+                if target.exists():
+                    held = target.load()
+                    values.setdefault(name, []).append(held["value"])
+                    if "attempt" in held:
+                        attempts.setdefault(name, []).append(held["attempt"])
+        if Plain().output().exists():
+            with Plain().output().open() as stream:
+                values["Plain"] = [json.load(stream)["value"]]
+        return {"values": values, "attempts": attempts}
+'''
+
+# Reads one job per line, forks, and tells what came of the child. All that a run loads late is loaded here, once.
+WORKER = '''
+import atexit, faulthandler, gc, io, json, os, sys, traceback, warnings
+from contextlib import redirect_stdout
+
+import luigi
+import d6tpipe as dp
+import d6tpipe.examiner, d6tpipe.hand_runs, d6tpipe.ledger, d6tpipe.executors.serial, d6tpipe.formats.basic
+import d6tpipe.formats.content, d6tpipe.explanations, d6tpipe.plans, d6tpipe.catalogs
+import d6tpipe.storage.files, d6tpipe.storage.locks, d6tpipe.storage.memory_records, d6tpipe.storage.sqlite_records
+import json.decoder, linecache, encodings.idna, sqlite3, pickle, uuid, shutil, tempfile, resource
+from d6tpipe import failpoints
+
+class Counter(dict):
+    """A wanted point that is never reached, and notes which ones are passed."""
+    __hash__ = None
+    def __eq__(self, name):
+        self[name] = self.get(name, 0) + 1
+        return False
+
+def run(task, **options):
+    """Run, and write down what is known of each task afterwards."""
+    done = dp.run(task, execution_summary=False, progress=False, abort=False, **options)
+    answer["states"] = {t.task_id: str(state) for t, state in done.states.items()}
+    answer["failures"] = {f.task.task_id: [type(f.error).__name__, str(f.error)] for f in done.failures}
+    answer["reasons"] = {node.task.task_id: [str(r) for r in node.reasons] for node in done._nodes}
+    return done
+
+def by_hand(*tasks):
+    for task in tasks:
+        body = task.run()
+        if body is not None:
+            wanted = next(body)
+            while True:
+                dp.run(wanted, execution_summary=False)
+                try:
+                    wanted = body.send([t.output() for t in wanted])
+                except StopIteration:
+                    break
+
+def work(job):
+    faulthandler.dump_traceback_later(60, exit=True)
+    counter = Counter()
+    failpoints._wanted, _, count = job["point"].partition("*")
+    failpoints._left = int(count or 1)
+    if not job["point"]:
+        failpoints._wanted = counter
+    os.environ["RAN"] = job["ran"]
+    os.environ.update(job["env"])
+    os.chdir(job["home"])
+    if job["ordinary"] and os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    sys.path.insert(0, job["edition"])
+    printed = io.StringIO()
+    with warnings.catch_warnings(record=True) as said, redirect_stdout(printed):
+        warnings.simplefilter("always")
+        dp.set_dir(job["root"])
+        try:
+            import shop
+            exec(compile(job["code"], "job", "exec"), {**vars(shop), "dp": dp, "run": run, "by_hand": by_hand, "answer": answer})
+        except BaseException:
+            answer["error"] = traceback.format_exc()
+        atexit._run_exitfuncs()
+    answer["warnings"] = [str(each.message) for each in said]
+    answer["printed"] = printed.getvalue()
+    answer["passed"] = dict(counter)
+
+gc.collect()
+gc.freeze()
+print("ready", flush=True)
+for line in sys.stdin:
+    job = json.loads(line)
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        answer = {}
+        try:
+            work(job)
+            with open(writing, "w") as pipe:
+                json.dump(answer, pipe)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    os.close(writing)
+    with open(reading) as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    print(json.dumps({"status": os.waitstatus_to_exitcode(status), **json.loads(said or "{}")}), flush=True)
+'''
+
+
+class Worker:
+    """A process that does jobs in forks of itself."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKER],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/",
+            # With any point wanted, points count; this one is never passed.
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", VARIABLE: "none"},
+        )  # fmt: skip
+        assert self._line() == "ready"
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        answer = self._line()
+        assert answer, "the worker itself has died"
+        return json.loads(answer)  # type: ignore[no-any-return]
+
+
+class Done(dict[str, Any]):
+    """What came of one job: ``status``, ``states``, ``warnings`` ... , and ``ran``: the bodies, in order."""
+
+    @property
+    def killed(self) -> bool:
+        return bool(self["status"] == -signal.SIGKILL)
+
+    def ok(self) -> Done:
+        """Return itself, after demanding that the process has ended by itself and raised nothing."""
+        assert (0, "") == (self["status"], self.get("error", "")), self
+        return self
+
+
+class Case:
+    """One data folder, and the runs in it."""
+
+    def __init__(self, workers: queue.Queue[Worker], folder: Path, editions: dict[int, Path]) -> None:
+        self.workers, self.folder, self.editions = workers, folder, editions
+        self.root = folder / "data"
+        self.runs = 0
+
+    def do(
+        self, code: str, edition: int = 1, point: str = "", ordinary: bool = False, env: dict[str, str] | None = None
+    ) -> Done:
+        """Do `code` in a process of its own; `point`: and kill it there."""
+        self.runs += 1
+        ran = self.folder / f"ran-{self.runs}"
+        ran.touch()
+        ran.chmod(0o666)
+        worker = self.workers.get()
+        try:
+            done = worker(
+                {
+                    "code": textwrap.dedent(code), "root": str(self.root), "home": str(self.folder), "ran": str(ran),
+                    "edition": str(self.editions[edition]), "point": point, "ordinary": ordinary, "env": env or {},
+                }
+            )  # fmt: skip
+        finally:
+            self.workers.put(worker)
+        return Done(done, ran=ran.read_text().split())
+
+    def contents(self, edition: int = 1) -> dict[str, Any]:
+        return self.do("answer.update(contents())", edition).ok()
+
+    def leftovers(self) -> list[str]:
+        """Return what nobody will ever look at again: temporary files, logs of the database."""
+        return [
+            str(path.relative_to(self.root))
+            for path in self.root.rglob("*")
+            if temporary_owner(path.name) or "luigi-tmp" in path.name or path.name.endswith(("-wal", "-shm", "-journal"))
+        ]
+
+    def remove(self) -> None:
+        for path in self.folder.rglob("*"):
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(0o755)
+        shutil.rmtree(self.folder)
+
+
+class Cases:
+    """Makes cases; at its end the processes end."""
+
+    def __init__(self, count: int) -> None:
+        # In memory where that can be had: the disk is not what is tested.
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
+        self.folder = Path(tempfile.mkdtemp(prefix="d6tpipe-test-", dir=memory))
+        self.folder.chmod(0o755)
+        self.editions = {}
+        for edition in (1, 2):
+            place = self.editions[edition] = self.folder / f"edition-{edition}"
+            place.mkdir()
+            text = textwrap.dedent(FLOW).replace("EDITION = 1", f"EDITION = {edition}")
+            (place / "shop.py").write_text(text)
+        self.workers: queue.Queue[Worker] = queue.Queue()
+        self.all = [Worker() for _ in range(count)]
+        for worker in self.all:
+            self.workers.put(worker)
+        self.threads = ThreadPoolExecutor(count)
+        self.number = 0
+        self.built: dict[str, Path] = {}
+
+    def new(self, start: str = "") -> Case:
+        """Return a case in a folder of its own, empty or like what `prepared` returned."""
+        self.number += 1
+        folder = self.folder / f"case-{self.number}"
+        folder.mkdir()
+        case = Case(self.workers, folder, self.editions)
+        if start:
+            shutil.copytree(self.built[start], case.root, copy_function=shutil.copy2, symlinks=True)
+        return case
+
+    def prepare(self, name: str, code: str, edition: int = 1, point: str = "") -> None:
+        """Keep the data folder that `code` makes, for `new` to copy."""
+        if name not in self.built:
+            case = self.new()
+            done = case.do(code, edition, point)
+            assert done.killed if point else done.ok()
+            self.built[name] = case.root
+
+    def each(self, work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """Call ``work(item)`` for each item, as many at once as there are workers; return the answers."""
+        return list(self.threads.map(work, items))
+
+    def close(self) -> None:
+        self.threads.shutdown()
+        for worker in self.all:
+            worker.process.communicate(timeout=60)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def cases() -> Iterator[Cases]:
+    found = Cases(2)
+    try:
+        found.prepare("built", "run(Everything())")
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def clean(cases: Cases) -> dict[int, Any]:
+    """What a run that nothing has happened to leaves, by edition."""
+    found = {}
+    for edition in (1, 2):
+        case = cases.new()
+        case.do("run(Everything())", edition).ok()
+        found[edition] = case.contents(edition)["values"]
+    assert found[1] != found[2]
+    return found
+
+
+# ---- kills
+
+SCENARIOS = {
+    # name: (data folder before, what is killed, edition, runs that put it right)
+    "first build": ("", "run(Everything())", 1, ["warn"]),
+    "rebuild after an edit": ("built", "run(Everything(), stale='rerun')", 2, ["warn", "rerun"]),
+    "rebuild after an edit, no warning first": ("built", "run(Everything(), stale='rerun')", 2, ["rerun"]),
+    "forced rebuild": ("built", "run(Everything(), forced_all_upstream=True)", 1, ["warn", "rerun"]),
+    "first build by hand": ("", "by_hand(Raw(), Pair(), Mem(), Card(), Direct(), Asks())", 1, ["warn"]),
+    "rebuild by hand": ("built", "by_hand(Raw(), Pair(), Mem(), Card(), Direct(), Asks())", 1, ["warn", "rerun"]),
+    "rebuild by hand after an edit": (
+        "built", "by_hand(Raw(), Pair(), Mem(), Card(), Direct(), Asks())", 2, ["warn", "rerun"],
+    ),
+}  # fmt: skip
+
+# Fail points that a run does not pass: of damaged databases and of folders as outputs (see test_records_crash and
+# test_save_crash), and of what is no run.
+ELSEWHERE = {"records.aside", "write.aside", "removal.files", "accept.written"}
+
+
+def points_in_code() -> set[str]:
+    found = set()
+    for path in (ROOT / "d6tpipe").rglob("*.py"):
+        found |= set(re.findall(r'^\s+fail_point\("([\w.]+)"\)', path.read_text(), re.M))
+    return found
+
+
+def chosen(count: int, some: int) -> list[int]:
+    """Return the passings 1 ... `count`, or a few of them spread out, always with the first and the last."""
+    if NIGHTLY or count <= some:
+        return list(range(1, count + 1))
+    return sorted({1 + round(step * (count - 1) / (some - 1)) for step in range(some)})
+
+
+def after_a_kill(case: Case, code: str, edition: int, point: str, modes: list[str], clean: dict[int, Any]) -> bool:
+    """Kill a run at a point, put it right, and return whether it was killed; raise if anything is wrong."""
+    done = case.do(code, edition, point)
+    if not done.killed:  # groups depend on time, so now and then there is one less
+        done.ok()
+    for mode in modes:
+        held = case.do(f"run(Everything(), stale='{mode}'); answer.update(contents())", edition).ok()
+        assert not held["failures"], held
+        assert not held["warnings"], held
+        for task, (one, other) in held["attempts"].items():
+            assert one == other, f"{mode}: outputs of two attempts of {task}: {held}"
+        for task in ("Pair", "Direct"):
+            one, other = next(held["values"][name] for name in held["values"] if name.startswith(task))
+            assert one == other, held
+    assert clean[edition] == held["values"]
+    last = case.do(f"run(Everything(), stale='{modes[-1]}')", edition).ok()
+    assert last["ran"] == ["Mem"], "what is in memory ends with its process; nothing else has to run again"
+    assert not case.leftovers()
+    return done.killed
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_killed_at_any_point_the_next_run_ends_as_a_clean_one(
+    scenario: str, cases: Cases, clean: dict[int, Any]
+) -> None:
+    start, code, edition, modes = SCENARIOS[scenario]
+    passed = cases.new(start).do(code, edition).ok()["passed"]
+    kills = [f"{point}*{turn}" for point, count in passed.items() for turn in chosen(count, 3)]
+
+    def one(point: str) -> tuple[str, Any]:
+        case = cases.new(start)
+        try:
+            killed = after_a_kill(case, code, edition, point, modes, clean)
+        except AssertionError as wrong:
+            return point, wrong
+        case.remove()
+        return point, killed
+
+    found = cases.each(one, kills)
+    wrong = {point: str(error) for point, error in found if isinstance(error, AssertionError)}
+    assert not wrong, f"{len(wrong)} of {len(kills)}: {list(wrong)}\n" + next(iter(wrong.values()))
+    assert sum(killed for _, killed in found) >= 0.9 * len(kills)
+
+
+def test_every_fail_point_of_a_run_is_among_those(cases: Cases) -> None:
+    passed: set[str] = set()
+    for start, code, edition, _ in SCENARIOS.values():
+        passed |= set(cases.new(start).do(code, edition).ok()["passed"])
+    assert points_in_code() - ELSEWHERE <= passed
+    assert not ELSEWHERE & passed
