@@ -22,7 +22,7 @@ from d6tpipe.flow import as_tasks, build_graph
 from d6tpipe.interfaces import Reason, ReasonKind, Standing, State
 from d6tpipe.machine import host_name
 from d6tpipe.policy import Policy
-from d6tpipe.records import Record
+from d6tpipe.records import Record, source_key
 from d6tpipe.stores import MEMORY
 from d6tpipe.tasks.external import is_external
 from d6tpipe.taskview import TaskView
@@ -262,7 +262,7 @@ class Explanation:
     def _texts(self, reason: Reason) -> tuple[list[str] | None, list[str] | None]:
         if reason.kind is not ReasonKind.CODE or not reason.subject:
             return None, None
-        then = self._store.records.get_source(reason.before) if reason.before else ""
+        then = self._store.records.get_source(source_key(reason.subject, reason.before)) if reason.before else ""
         now = self._sources.get(reason.subject) if reason.after else ""
         before, after = _lines(then), _lines(now)
         if before is not None and after is not None and _held(before)[0] != _held(after)[0]:

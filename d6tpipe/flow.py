@@ -32,6 +32,7 @@ from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.external import is_external
 from d6tpipe.taskview import TaskView
 from d6tpipe.trees import tree_text
+from d6tpipe.wording import Words
 
 __all__ = [
     "enable_cloud_storage",
@@ -417,11 +418,12 @@ def preview(
     -------
     Prints to ``sys.stdout``; nothing is made on disk.
     """
-    _, goals, _ = build_graph(tasks)
+    _, goals, view = build_graph(tasks)
+    words = Words()
     rule = "\n ===== Luigi Execution Preview ===== \n"
     print(rule)
     for goal in goals:
-        print(tree_text(goal, indent, last, show_params, clip_params))
+        print(tree_text(goal, indent, last, show_params, clip_params, mode=view.mode, words=words))
     print(rule)
 
 

@@ -25,7 +25,7 @@ from d6tpipe.failpoints import fail_point
 from d6tpipe.integrity import note_written
 from d6tpipe.interfaces import Outcome, State
 from d6tpipe.machine import boot_id, host_name
-from d6tpipe.records import OutputRecord, Record, seal
+from d6tpipe.records import OutputRecord, Record, seal, source_key
 from d6tpipe.stores import MEMORY, Store, close_all
 from d6tpipe.tasks.external import is_external
 
@@ -68,7 +68,7 @@ class TaskLedger:
         self._started: set[Any] = set()
         self._batch = 1
         self._batch_began = 0.0
-        self._facts: dict[type, dict[str, Any]] = {}
+        self._facts: dict[tuple[type, Store], dict[str, Any]] = {}
 
     # ---- before a body
 
@@ -250,6 +250,7 @@ class TaskLedger:
         """Write what close looks have found out and no body has: renewed records, and digests of untracked outputs."""
         for node, record in self._examiner.renewed.items():
             if node.state in (State.FRESH, State.CACHED):
+                self._class_facts(self._examiner.known(node.task.__class__), store_of(node.task))
                 self._write_if_unchanged(node, record)
         self._examiner.renewed.clear()
         for node, outputs in self._examiner.observed.items():
@@ -305,9 +306,9 @@ class TaskLedger:
         cls = task.__class__
         says = self._examiner.known(cls)
         store = store_of(task)
-        facts = self._facts.get(cls)
+        facts = self._facts.get((cls, store))
         if facts is None:
-            facts = self._facts[cls] = self._class_facts(says, store)
+            facts = self._facts[cls, store] = self._class_facts(says, store)
         self._examiner.settle_inputs(node)
         outputs = outputs_of(task)
         stats = []
@@ -351,7 +352,7 @@ class TaskLedger:
         for member, text in says.sources().items():
             digest = says.members.get(member)
             if digest:
-                store.records.put_source(digest, text)
+                store.records.put_source(source_key(member, digest), text)
         return {
             "family": says.family,
             "module": says.module,

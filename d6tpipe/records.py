@@ -38,6 +38,7 @@ __all__ = [
     "Records",
     "combined_digest",
     "seal",
+    "source_key",
 ]
 
 SCHEMA = 1
@@ -114,7 +115,7 @@ class Record:
     code_fast, code_stable : str
         The code fingerprint: of one Python version, and of all.
     members : dict of str to str
-        Function or global to its hash: which one changed. A hash leads to the text by `Records.get_source`.
+        Function or global to its hash: which one changed. `source_key` of the two leads to the text.
     version : str
         What the class declares as ``version``.
     extras : dict
@@ -281,6 +282,14 @@ def combined_digest(task_id: str, outputs: Iterable[OutputRecord], otherwise: st
     return known.digest()
 
 
+def source_key(member: str, hash: str) -> str:
+    """Return under what `Records.get_source` has the text of a member.
+
+    The name counts: two functions can have the same code and hence the same hash, and other texts.
+    """
+    return f"{hash} {member}"
+
+
 _pack_stat = Struct("<qq").pack
 _pack_counts = Struct("<II").pack
 _LONGEST_SEAL = 512
@@ -360,10 +369,10 @@ class Records(Protocol):
         """Drop the records and announcements of these tasks."""
 
     def put_source(self, hash: str, text: str) -> None:
-        """Keep the text of a function under the hash that `Record.members` holds for it."""
+        """Keep the text of a member under its `source_key`."""
 
     def get_source(self, hash: str) -> str | None:
-        """Return the text kept under a hash."""
+        """Return the text kept under a `source_key`."""
 
     def flush(self) -> None:
         """Make everything written so far outlive a kill; called when there is nothing more to start."""

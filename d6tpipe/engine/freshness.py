@@ -81,7 +81,7 @@ def _compare(evidence: Evidence, suspects: dict[Node, tuple[Any, Stats | None]])
     for node, row, stats in evidence.members:
         if stats is None or node.present is False:
             node.standing, node.reasons = missing, _MISSING
-            if row is not None and row[0] == "failed":
+            if row is not None and row[0] != "finished":
                 suspects[node] = (row, None)
             continue
         if row is None:

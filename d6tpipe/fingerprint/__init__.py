@@ -153,7 +153,7 @@ class Fingerprint:
                 if source is None:
                     return None
                 parts = [source.stable, *parts[1:]]
-            refs = sorted({_stable_part(part) for part in node.refs} - {"@builtins"})
+            refs = sorted({_stable_part(part) for part in node.refs})
             inner = map(_stable_part, node.inner)
             lines.append("\n".join([node.label, *map(_stable_part, parts), *refs, *inner]))
         return digest("\n\n".join(sorted(lines)).encode())
@@ -173,10 +173,8 @@ class Fingerprint:
 
 
 def _stable_part(part: str | Node) -> str:
-    """Return what of a part holds for all versions: inside of packages, things are renamed."""
-    if isinstance(part, Node):
-        return f"#{part.label}"
-    return part.partition(":")[0] if part.startswith("@") else part
+    """Return what of a part holds for all versions: numbers of members do not."""
+    return f"#{part.label}" if isinstance(part, Node) else part
 
 
 def changed_members(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import random
 import re
 import resource
 import shutil
@@ -398,6 +399,12 @@ def cases() -> Iterator[Cases]:
     found = Cases(2)
     try:
         found.prepare("built", "run(Everything())")
+        found.prepare("touched", "run(Everything())")
+        for path in found.built["touched"].rglob("*"):
+            if ".d6tpipe" not in path.parts:
+                os.utime(path)
+        found.prepare("untracked", "run(Everything())")
+        shutil.rmtree(found.built["untracked"] / ".d6tpipe")
         yield found
     finally:
         found.close()
@@ -423,6 +430,11 @@ SCENARIOS = {
     "rebuild after an edit": ("built", "run(Everything(), stale='rerun')", 2, ["warn", "rerun"]),
     "rebuild after an edit, no warning first": ("built", "run(Everything(), stale='rerun')", 2, ["rerun"]),
     "forced rebuild": ("built", "run(Everything(), forced_all_upstream=True)", 1, ["warn", "rerun"]),
+    "forced rebuild where records do not count": (
+        "built", "run(Everything(), forced_all_upstream=True, stale='ignore')", 2, ["warn", "rerun"],
+    ),
+    "records of files that were copied": ("touched", "run(Everything())", 1, ["warn"]),
+    "records of files that have none": ("untracked", "run(Everything())", 1, ["warn"]),
     "first build by hand": ("", "by_hand(Raw(), Pair(), Mem(), Card(), Direct(), Asks())", 1, ["warn"]),
     "rebuild by hand": ("built", "by_hand(Raw(), Pair(), Mem(), Card(), Direct(), Asks())", 1, ["warn", "rerun"]),
     "rebuild by hand after an edit": (
@@ -491,6 +503,27 @@ def test_killed_at_any_point_the_next_run_ends_as_a_clean_one(
     wrong = {point: str(error) for point, error in found if isinstance(error, AssertionError)}
     assert not wrong, f"{len(wrong)} of {len(kills)}: {list(wrong)}\n" + next(iter(wrong.values()))
     assert sum(killed for _, killed in found) >= 0.9 * len(kills)
+
+
+def test_killed_again_and_again_the_last_run_ends_as_a_clean_one(cases: Cases, clean: dict[int, Any]) -> None:
+    rebuild = "run(Everything(), stale='rerun')"
+    passed = cases.new("built").do(rebuild, 2).ok()["passed"]
+    points = [f"{point}*{turn}" for point, count in sorted(passed.items()) for turn in range(1, count + 1)]
+
+    def one(seed: int) -> str:
+        pick = random.Random(seed)
+        case = cases.new("built")
+        kills = [pick.choice(points) for _ in range(4)]
+        for point in kills[:3]:
+            case.do(pick.choice([rebuild, "run(Everything())", "by_hand(Pair(), Direct())"]), 2, point)
+        try:
+            after_a_kill(case, rebuild, 2, kills[3], ["warn", "rerun"], clean)
+        except AssertionError as wrong:
+            return f"{seed}: {kills}: {wrong}"
+        case.remove()
+        return ""
+
+    assert not list(filter(None, cases.each(one, range(300 if NIGHTLY else 15))))
 
 
 def test_every_fail_point_of_a_run_is_among_those(cases: Cases) -> None:

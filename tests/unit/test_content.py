@@ -289,7 +289,7 @@ def test_no_two_of_many_arrays_have_the_same_digest() -> None:
         np.array([["a", None]], object), np.array([1, "1"], object), np.array([1.0, "1"], object),
         np.array([True, "1"], object), np.array(["1", "1"], object), np.array(["1"] * 30, object),
         np.int64(1), np.int32(1), np.float64(1), np.float32(1), np.bool_(True), np.str_("1"), np.bytes_(b"1"),
-        np.datetime64("2020", "D"), np.datetime64("2020", "s"), np.timedelta64(1, "s"), np.datetime64("NaT"),
+        np.datetime64("2020", "D"), np.datetime64("2020", "s"), np.timedelta64(1, "s"), np.datetime64("NaT", "s"),
         np.complex128(1),
         1, 1.0, "1", b"1", True, [1], base.tolist(), base.tobytes(), [base], [base, base], (base,),
     ]  # fmt: skip
@@ -440,6 +440,9 @@ DIFFERENT_FRAMES: dict[str, Any] = {
     "nan": math.nan,
 }
 
+if BASE["b"].dtype == object:  # before pandas 3 that is what text is
+    del DIFFERENT_FRAMES["object of text"]
+
 
 def test_no_two_of_many_frames_have_the_same_digest() -> None:
     seen: dict[bytes, str] = {}
@@ -450,7 +453,7 @@ def test_no_two_of_many_frames_have_the_same_digest() -> None:
         seen[found] = name
 
 
-@pytest.mark.parametrize("name", [*DIFFERENT_FRAMES.keys() - {"moment the second time"}])  # pandas forgets which
+@pytest.mark.parametrize("name", sorted(DIFFERENT_FRAMES.keys() - {"moment the second time"}))  # pandas forgets
 def test_a_copied_frame_has_the_same_digest(name: str) -> None:
     value = DIFFERENT_FRAMES[name]
     assert digest(value) == digest(copy.deepcopy(value)) == digest(pickle.loads(pickle.dumps(value)))
