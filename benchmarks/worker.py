@@ -5,7 +5,8 @@
     python worker.py SYSTEM CASE SHAPE SIZE FOLDER
 
 SYSTEM is luigi, d6tflow, d6tpipe or floor; it is imported here, so this runs in that system's environment.
-CASE is construct, cold (build everything) or noop (everything is there; nothing may run).
+CASE is construct, cold (build everything), noop (everything is there; nothing may run), exists (the same without looking at
+records), record (what recording costs in a cold run) or fingerprint (what the code of a class amounts to).
 """
 
 from __future__ import annotations
@@ -138,8 +139,10 @@ def d6tpipe_system(folder: str, case: str):
 
     d6tpipe.set_dir(folder)
 
+    stale = "ignore" if case == "exists" else None
+
     def run(root):
-        return d6tpipe.run(root, execution_summary=False, progress=False)
+        return d6tpipe.run(root, execution_summary=False, progress=False, stale=stale)
 
     return declare(d6tpipe.tasks.TaskPickle, d6tpipe), run
 
@@ -158,6 +161,88 @@ def construct(classes: dict, size: int) -> dict:
     end = perf_counter()
     if len({task.year for task in kept}) != size or any(a is not b for a, b in zip(kept, again, strict=True)):
         raise AssertionError("the constructor made the wrong tasks")
+    return {"tasks": size, "seconds": middle - start, "again": end - middle}
+
+
+def record(classes: dict, run, shape: str, size: int) -> dict:
+    """Measure what locks and records add to a cold run: the time spent in the ledger."""
+    from d6tpipe.ledger import TaskLedger
+
+    spent = 0.0
+
+    def timed(method):
+        def call(*args, **options):
+            nonlocal spent
+            start = perf_counter()
+            try:
+                return method(*args, **options)
+            finally:
+                spent += perf_counter() - start
+
+        return call
+
+    for name in ("claim", "settle", "close"):
+        setattr(TaskLedger, name, timed(getattr(TaskLedger, name)))
+    build(classes, run, shape, size, size)
+    return {"tasks": size, "seconds": spent}
+
+
+HELPER = """
+LIMIT_{0} = {0}
+TABLE_{0} = {{"low": {0}, "high": [{0}, 1, 2]}}
+
+def scale_{0}(values, by=2):
+    return [value * by for value in values if value < LIMIT_{0}]
+
+def shift_{0}(values):
+    found = scale_{0}(values)
+    for name, bound in TABLE_{0}.items():
+        found.append((name, bound))
+    return found
+"""
+CLASS = """
+class Task_{0}(d6tpipe.tasks.TaskPickle):
+    rate = d6tpipe.FloatParameter(default=0.5)
+    unit = "m"
+{1}
+    def run(self):
+        self.save([self.part_0(shift_{0}([1, 2, 3])), self.unit])
+"""
+METHOD = """
+    def part_{0}(self, values):
+        total = 0
+        for value in values:
+            if value and self.rate > {0}:
+                total += {0}
+        return self.part_{1}(values) + total if {1} < 8 else total
+"""
+
+
+def fingerprints(size: int, folder: str) -> dict:
+    """Measure the definition of `size` classes of 14 members: first sight, and again."""
+    import d6tpipe
+    from d6tpipe.definitions import definition
+
+    os.makedirs(folder)
+    methods = "".join(METHOD.format(n, n + 1) for n in range(8))
+    text = "import d6tpipe\n" + "".join(HELPER.format(n) + CLASS.format(n, methods) for n in range(size))
+    with open(os.path.join(folder, "many_classes.py"), "w") as file:
+        file.write(text)
+    sys.path.insert(0, folder)
+    import many_classes
+
+    classes = [getattr(many_classes, f"Task_{n}") for n in range(size)]
+    for cls in classes:
+        cls()  # the constructor is compiled at the first task, whatever comes after
+    definition(d6tpipe.tasks.TaskPickle)
+    start = perf_counter()
+    codes = {definition(cls).code for cls in classes}
+    middle = perf_counter()
+    for cls in classes:
+        definition(cls)
+    end = perf_counter()
+    if len(codes) != size:
+        raise AssertionError("two classes have the same code")
     return {"tasks": size, "seconds": middle - start, "again": end - middle}
 
 
@@ -210,6 +295,10 @@ def main(system: str, case: str, shape: str, size: int, folder: str) -> dict:
     classes, run = make(folder, case)
     if case == "construct":
         return construct(classes, size)
+    if case == "record":
+        return record(classes, run, shape, size)
+    if case == "fingerprint":
+        return fingerprints(size, folder)
     return build(classes, run, shape, size, size if case == "cold" else 0)
 
 

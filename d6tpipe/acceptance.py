@@ -232,7 +232,7 @@ def survey(tasks: Any, upstream: bool = True) -> Survey:
             outputs = examiner.observed.pop(node)
             found.nodes.append(node)
             found._written[node] = {one.key: Written(one.size, one.mtime_ns, one.digest) for one in outputs}
-            if node.digest != before or not all([one.digest for one in outputs]):
+            if node.digest != before:
                 changed.add(node)
     return found
 

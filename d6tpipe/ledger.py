@@ -250,7 +250,7 @@ class TaskLedger:
         """Write what close looks have found out and no body has: renewed records, and digests of untracked outputs."""
         for node, record in self._examiner.renewed.items():
             if node.state in (State.FRESH, State.CACHED):
-                self._class_facts(self._examiner.known(node.task.__class__), store_of(node.task))
+                self._facts_of(node.task.__class__, store_of(node.task))  # the texts of what its members are now
                 self._write_if_unchanged(node, record)
         self._examiner.renewed.clear()
         for node, outputs in self._examiner.observed.items():
@@ -306,9 +306,7 @@ class TaskLedger:
         cls = task.__class__
         says = self._examiner.known(cls)
         store = store_of(task)
-        facts = self._facts.get((cls, store))
-        if facts is None:
-            facts = self._facts[cls, store] = self._class_facts(says, store)
+        facts = self._facts_of(cls, store)
         self._examiner.settle_inputs(node)
         outputs = outputs_of(task)
         stats = []
@@ -347,8 +345,15 @@ class TaskLedger:
             **facts,
         )
 
-    def _class_facts(self, known: Any, store: Store) -> dict[str, Any]:
-        says = known.definition
+    def _facts_of(self, cls: type, store: Store) -> dict[str, Any]:
+        """Return what records of all tasks of a class have in common; the first time its source is stored, too."""
+        facts = self._facts.get((cls, store))
+        if facts is None:
+            facts = self._facts[cls, store] = self._class_facts(cls, store)
+        return facts
+
+    def _class_facts(self, cls: type, store: Store) -> dict[str, Any]:
+        says = self._examiner.known(cls).definition
         for member, text in says.sources().items():
             digest = says.members.get(member)
             if digest:

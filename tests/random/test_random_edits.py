@@ -19,11 +19,13 @@ from typing import Any
 import luigi
 import pytest
 from luigi.task import flatten
+from luigi.task_register import Register
 
 import d6tpipe
-from d6tpipe import cache, plugins
+from d6tpipe import cache, constructor, definitions, examiner, fingerprint, plugins
 from d6tpipe.declared import env
 from d6tpipe.examiner import Examiner
+from d6tpipe.fingerprint import source
 from d6tpipe.flow import build_graph
 from d6tpipe.policy import Policy
 from d6tpipe.stores import MEMORY, store_at
@@ -949,7 +951,26 @@ def test_a_random_world_is_rebuilt_as_the_oracle_says(seed, isolated, monkeypatc
     print(f"seed {seed}: RANDOM_WORLDS=1 RANDOM_SEED={seed} repeats this world")
     monkeypatch.setitem(sys.modules, MODULE, ModuleType(MODULE))
     store_at(MEMORY).records = plugins.load("records", "memory")(MEMORY)  # none of an earlier world
-    live(World(random.Random(seed), str(isolated)))
+    try:
+        live(World(random.Random(seed), str(isolated)))
+    finally:
+        forget_classes()
+
+
+def forget_classes() -> None:
+    """Let go of the classes of a world: what looks through all classes there are would take longer with each world."""
+    Register.clear_instance_cache()
+    for table, module_of in (
+        (constructor.BLUEPRINTS, lambda cls: cls.__module__),
+        (definitions._known, lambda cls: cls.__module__),
+        (fingerprint._memo, lambda key: key[1]),
+        (examiner._shelves, lambda key: key[0].__module__),
+    ):
+        for key in [key for key in table if module_of(key) == MODULE]:
+            del table[key]
+    for texts in (source._files, linecache.cache):
+        for name in [name for name in texts if name.startswith("<world")]:
+            del texts[name]
 
 
 def live(world: World) -> None:

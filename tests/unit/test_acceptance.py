@@ -228,6 +228,22 @@ def test_an_aggregator_stands_for_its_tasks(changed):
     assert [] == rerun(Everything())
 
 
+class Summary(d6tpipe.tasks.TaskPickle):
+    def requires(self):
+        return Everything()
+
+    def run(self):
+        self.save(len(self.inputLoad()))
+
+
+def test_what_was_made_from_an_aggregator_is_accepted_with_the_task_that_holds_other_data():
+    d6tpipe.run(Summary())
+    interrupt(Plot(n=2))
+    edit(Plot(n=2), "other")
+    assert [Plot(n=2), Summary()] == d6tpipe.accept(Summary())
+    assert [] == rerun(Summary())
+
+
 def test_without_upstream_only_the_tasks_named_are_accepted_with_inputs_as_they_are_now(changed):
     d6tpipe.run(Plot())
     changed(Fit)
@@ -259,6 +275,8 @@ def test_external_inputs_are_read_and_not_recorded():
     assert ["FromGiven"] == names(d6tpipe.accept(FromGiven()))
     assert [] == rerun(FromGiven())
     assert not records()["Given"].accepted
+    d6tpipe.forget(FromGiven(), upstream=True)
+    assert ["FromGiven"] == names(d6tpipe.accept(FromGiven()))
 
 
 def test_plain_luigi_tasks_are_accepted(changed):
@@ -407,6 +425,56 @@ def test_a_task_that_is_being_built_is_an_error_that_names_the_process(edit_reco
     process.communicate()
     edit_records(Plot())
     assert before != records()
+
+
+@pytest.mark.parametrize("edit_records", [d6tpipe.accept, d6tpipe.forget])
+def test_nothing_at_all_is_edited_if_one_of_many_tasks_is_being_built(edit_records, changed):
+    many = [Get(n=n) for n in range(100)]
+    d6tpipe.run(many)
+    changed(Get)
+    before = list(store_at("data").records.all())
+    store_at("data").locks.acquire(many[-1].task_id)
+    try:
+        with pytest.raises(StorageError, match=f"process {os.getpid()}"):
+            edit_records(many)
+    finally:
+        store_at("data").locks.release([many[-1].task_id])
+    assert before == list(store_at("data").records.all())
+
+
+def test_a_task_that_somebody_has_just_begun_to_build_is_not_accepted(changed, monkeypatch):
+    many = [Get(n=n) for n in range(100)]
+    d6tpipe.run(many)
+    changed(Get)
+    monkeypatch.setattr("d6tpipe.acceptance.holder", lambda store, task_id: None)
+    store_at("data").locks.acquire(many[-1].task_id)
+    try:
+        with pytest.raises(StorageError, match="only 64 others were accepted"):
+            d6tpipe.accept(many)
+    finally:
+        store_at("data").locks.release([many[-1].task_id])
+    assert 64 == sum(record.accepted for record in store_at("data").records.all())
+
+
+def test_nobody_can_build_a_task_while_it_is_accepted(changed, monkeypatch):
+    d6tpipe.run(Plot())
+    changed(Plot)
+    held = []
+    monkeypatch.setattr(
+        "d6tpipe.acceptance.fail_point", lambda name: held.append(store_at("data").locks.holds(Plot().task_id))
+    )
+    d6tpipe.accept(Plot())
+    assert [True] == held
+
+
+def test_an_output_that_changes_while_it_is_accepted_is_recorded_as_it_is_then(changed):
+    d6tpipe.run(Get())
+    changed(Get)
+    found = survey(Get())
+    edit(Get(), "something longer")
+    found.write()
+    assert os.path.getsize(Get().outputPath()) == records()["Get"].outputs[0].size
+    assert [] == rerun(Get())
 
 
 def test_after_accepting_and_forgetting_nothing_is_held(changed):

@@ -425,7 +425,7 @@ DIFFERENT_FRAMES: dict[str, Any] = {
     "list": [1, 2, 3],
     "list of a frame": [BASE],
     "dict": BASE.to_dict("list"),
-    "moment": pd.Timestamp("2020-01-01"),
+    "moment": pd.Timestamp("2020-01-01").as_unit("ns"),
     "moment in seconds": pd.Timestamp("2020-01-01").as_unit("s"),
     "moment the second time": pd.Timestamp(Moment(2020, 1, 2, fold=1)).as_unit("us"),
     "moment the first time": pd.Timestamp(Moment(2020, 1, 2)).as_unit("us"),
