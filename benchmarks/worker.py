@@ -5,8 +5,8 @@
     python worker.py SYSTEM CASE SHAPE SIZE FOLDER
 
 SYSTEM is luigi, d6tflow, d6tpipe or floor; it is imported here, so this runs in that system's environment.
-CASE is construct, cold (build everything), noop (everything is there; nothing may run), exists (the same without looking at
-records), record (what recording costs in a cold run) or fingerprint (what the code of a class amounts to).
+CASE is construct, cold (build everything), noop (everything is there; nothing may run), exists (the same without
+looking at records), record (what recording costs in a cold run) or fingerprint (what the code of a class amounts to).
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ from d6tpipe.tasks.outputs import has_older_name, layout, locate, root_of
 from d6tpipe.values import text
 
 __all__ = [
-    "DURABLE", "OBSERVED", "Examiner", "Known", "content_of", "joins", "outputs_of", "parameters_of", "reference", "shelf_of",
-    "stat_of", "stats_of", "store_of",
+    "DURABLE", "OBSERVED", "Examiner", "Known", "content_of", "joins", "outputs_of", "parameters_of", "reference",
+    "shelf_of", "stat_of", "stats_of", "store_of",
 ]  # fmt: skip
 
 OBSERVED = b"observed"
@@ -146,15 +146,15 @@ class Examiner:
                 return Finding((), row[1])
             node.present = True
             return Finding((), self.digest_of(node))
-        reasons: list[Reason] = []
+        found: list[Reason] = []
         if stats is None:
-            reasons.append(Reason(ReasonKind.MISSING))
+            found.append(Reason(ReasonKind.MISSING))
         if record.stage == "failed":
-            reasons.append(Reason(ReasonKind.FAILED, after=record.error))
+            found.append(Reason(ReasonKind.FAILED, after=record.error))
         elif record.stage != "finished":
-            reasons.append(Reason(ReasonKind.INTERRUPTED))
-        if reasons:
-            return Finding(tuple(reasons), row[1] or None)
+            found.append(Reason(ReasonKind.INTERRUPTED))
+        if found:
+            return Finding(tuple(found), row[1] or None)
         assert stats is not None
         return self._compare(node, row, stats, record, known)
 
@@ -174,7 +174,11 @@ class Examiner:
             elsewhere = record.host != host_name()
             if alike and (elsewhere or record.boot_id in (boot_id(), DURABLE)):
                 known.good.append(old_code)
-            if node not in self.pruned and not (alike and elsewhere) and row[2] != expected_seal(node, known.code, stats):
+            if (
+                node not in self.pruned
+                and not (alike and elsewhere)
+                and row[2] != expected_seal(node, known.code, stats)
+            ):
                 self.renewed[node] = self.renew(node, record, present, known)
         elif alike and all(reason.kind in CLASS_KINDS for reason in reasons):
             known.bad[old_code] = reasons
@@ -192,7 +196,10 @@ class Examiner:
         if not node.recalled and record.dynamic_inputs:
             dynamic = [(self._by_id(old, node), None) for old in record.dynamic_inputs]
         if node in self.pruned:
-            inputs, dynamic = [(entry, None) for entry in record.inputs], [(entry, None) for entry in record.dynamic_inputs]
+            inputs, dynamic = (
+                [(entry, None) for entry in record.inputs],
+                [(entry, None) for entry in record.dynamic_inputs],
+            )
             static = len(inputs)
         age = time.time() - record.started - record.seconds
         return Present(
@@ -377,7 +384,9 @@ def outputs_of(task: Any) -> list[OutputRecord]:
         for key, (kind, suffix), name in zip(shape.keys, shape.kinds, names, strict=True):
             memory = isinstance(kind, type) and issubclass(kind, CacheTarget)
             path = f"{folder}{os.sep}{name}"
-            found.append(OutputRecord(key, path if memory else os.path.abspath(path), format="cache" if memory else suffix))
+            found.append(
+                OutputRecord(key, path if memory else os.path.abspath(path), format="cache" if memory else suffix)
+            )
         return found
     found = []
     for number, target in enumerate(flatten(task.output())):
@@ -403,7 +412,7 @@ def stat_of(output: OutputRecord) -> tuple[int, int] | None:
         return (-1, 0) if stamp is None else (-1, stamp[0])
     if not output.path or "://" in output.path:
         return (-1, 0)
-    return plugins.load("files", "local").stat(output.path)  # type: ignore[no-any-return]
+    return plugins.load("files", "local").stat(output.path)
 
 
 def stats_of(task: Any) -> Stats | None:
@@ -424,7 +433,7 @@ def content_of(output: OutputRecord) -> bytes:
         return b"" if stamp is None else stamp[1]
     if not output.path or "://" in output.path:
         return b""
-    return plugins.load("files", "local").digest(output.path)  # type: ignore[no-any-return]
+    return plugins.load("files", "local").digest(output.path)
 
 
 def _digest(task: Any, outputs: Iterable[OutputRecord]) -> bytes:
@@ -488,5 +497,3 @@ def _made_again(old: InputRecord) -> Any:
     except Exception:  # noqa: BLE001  (any of the user's code may run; the caller falls back on what is recorded)
         return None
     return task if isinstance(task, luigi.Task) and task.task_id == old.task_id else None
-
-

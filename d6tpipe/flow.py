@@ -179,7 +179,8 @@ def run(
     execution_summary : bool, optional
         Print the summary; by default ``settings.execution_summary``.
     stale : {"ignore", "warn", "rerun"}, optional
-        What to do with tasks that are complete, but of which something has changed since they were built: leave them, as
+        What to do with tasks that are complete, but of which something has changed since they were built: leave them,
+        as
         luigi does; leave them and name them; build them again. By default what the class says, or ``settings.stale``.
     freeze : text, task, class or list of those, optional
         Accept the outputs of these tasks as they are, for good. Text is part of a task as it is shown.

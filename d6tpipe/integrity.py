@@ -1,6 +1,7 @@
 """Is a file still what was recorded? Asked before something is read that could run code: a pickle.
 
-Who can write into a data folder can make whoever loads a pickle run anything; and half a pickle after a power cut may load as
+Who can write into a data folder can make whoever loads a pickle run anything; and half a pickle after a power cut may
+load as
 nonsense. So the digest is compared first. This does not protect from somebody who changes the records as well.
 """
 

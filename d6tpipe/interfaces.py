@@ -401,8 +401,8 @@ class Format(Protocol):
     it writes to a `Sink` what ``save`` would write to a file. The digest is then taken on the way, and small files
     are not opened again for it. A class that overrides only ``save`` is not asked to ``dump``.
 
-    If reading can run code that is in the file, as with pickles, it has ``runs_code = True``: what is in the file is then
-    compared with what was recorded first.
+    If reading can run code that is in the file, as with pickles, it has ``runs_code = True``: what is in the file is
+    then compared with what was recorded first.
     """
 
     name: str

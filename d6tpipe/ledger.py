@@ -1,8 +1,10 @@
 """Who builds what, and what is written down about it: locks and records around the bodies of one run.
 
-For each body: take its lock, look again whether it still has to run, announce it, run it, record it, release the lock when the
+For each body: take its lock, look again whether it still has to run, announce it, run it, record it, release the lock
+when the
 record is safe. To commit for each of 100,000 tiny tasks would cost more than the tasks, so as many tasks are locked and
-announced together as are likely to take 50 ms; the transaction that announces them also stores the records of those before.
+announced together as are likely to take 50 ms; the transaction that announces them also stores the records of those
+before.
 """
 
 from __future__ import annotations
@@ -20,7 +22,19 @@ from d6tpipe.binding import FRAME
 from d6tpipe.engine.freshness import again, joined_digest
 from d6tpipe.engine.freshness import expected_seal as expected
 from d6tpipe.errors import told
-from d6tpipe.examiner import DURABLE, OBSERVED, Examiner, content_of, joins, outputs_of, parameters_of, stat_of, stats_of, store_of
+from d6tpipe.examiner import (
+    DURABLE,
+    OBSERVED,
+    Examiner,
+    content_of,
+    joins,
+    outputs_of,
+    parameters_of,
+    shelf_of,
+    stat_of,
+    stats_of,
+    store_of,
+)
 from d6tpipe.failpoints import fail_point
 from d6tpipe.integrity import note_written
 from d6tpipe.interfaces import Outcome, State
@@ -28,6 +42,7 @@ from d6tpipe.machine import boot_id, host_name
 from d6tpipe.records import OutputRecord, Record, seal, source_key
 from d6tpipe.stores import MEMORY, Store, close_all
 from d6tpipe.tasks.external import is_external
+from d6tpipe.tasks.outputs import has_older_name, locate
 
 __all__ = ["TaskLedger", "new_run_id"]
 
@@ -35,7 +50,7 @@ _BATCH_SECONDS = 0.05
 _LARGEST_BATCH = 64
 
 _waiting: dict[tuple[Store, str], TaskLedger] = {}
-"""What some run of this process has locked and not started: another one, above all one inside a body, may take it over."""
+"""What some run of this process has locked and not started: another one (inside a body, say) may take it over."""
 _handing_over = threading.Lock()
 
 
@@ -209,9 +224,6 @@ class TaskLedger:
         if outcome.state is State.BUILT:
             record = self.record(node, outcome.written, outcome.seconds)
             node.digest = record.digest
-            if store.root != MEMORY:
-                for output in record.outputs:
-                    note_written(store.absolute(output.path), (output.size, output.mtime_ns))
             store.records.write([record])
         elif outcome.state is State.FAILED:
             record = self.record(node, None, outcome.seconds, look=False)
@@ -308,20 +320,8 @@ class TaskLedger:
         store = store_of(task)
         facts = self._facts_of(cls, store)
         self._examiner.settle_inputs(node)
-        outputs = outputs_of(task)
-        stats = []
-        for output in outputs:
-            known = written.get(output.key) if written else None
-            if known is not None:
-                output.size, output.mtime_ns, output.digest = known
-            elif look:
-                found = stat_of(output)
-                if found is not None:
-                    output.size, output.mtime_ns = found
-                    output.digest = content_of(output)
-            stats.append((output.size, output.mtime_ns))
-            if store.root != MEMORY:
-                output.path = store.relative(output.path)
+        outputs = self._outputs(task, store, written or {}, look)
+        stats = tuple([(output.size, output.mtime_ns) for output in outputs])
         asked = getattr(node, "asked", None)
         if asked:
             asked = [need for need in dict.fromkeys(asked) if need not in node.needs]
@@ -331,7 +331,7 @@ class TaskLedger:
                     need.digest = self._examiner.digest_of(need)
             node.needs += tuple(asked)
             node.recalled += len(asked)
-        inputs = [entry for entry, _ in self._examiner.inputs(node)]
+        inputs = [entry for entry, _ in self._examiner.inputs(node)] if node.needs else []
         static = len(inputs) - node.recalled
         return Record(
             task.task_id,
@@ -339,11 +339,36 @@ class TaskLedger:
             dynamic_inputs=inputs[static:],
             parameters=parameters_of(task),
             outputs=outputs,
-            seal=expected(node, says.code, tuple(stats)) or b"",
+            seal=expected(node, says.code, stats) or b"",
             started=time() - seconds,
             seconds=seconds,
             **facts,
         )
+
+    def _outputs(self, task: Any, store: Store, written: Mapping[str, Any], look: bool) -> list[OutputRecord]:
+        """Return the outputs of a task as they are recorded, with what is known of them."""
+        shelf = shelf_of(task)
+        if shelf is not None and len(written) == len(shelf.keys) and not has_older_name(task):
+            found = []
+            for key, name, kind in zip(shelf.keys, locate(task)[1], shelf.formats, strict=True):
+                size, mtime_ns, digest = written[key]
+                found.append(OutputRecord(key, shelf.relative + name, size, mtime_ns, digest, kind))
+                if size >= 0:
+                    note_written(shelf.absolute + name, (size, mtime_ns))
+            return found
+        outputs = outputs_of(task)
+        for output in outputs:
+            known = written.get(output.key)
+            if known is not None:
+                output.size, output.mtime_ns, output.digest = known
+            elif look:
+                facts = stat_of(output)
+                if facts is not None:
+                    output.size, output.mtime_ns = facts
+                    output.digest = content_of(output)
+            if store.root != MEMORY:
+                output.path = store.relative(output.path)
+        return outputs
 
     def _facts_of(self, cls: type, store: Store) -> dict[str, Any]:
         """Return what records of all tasks of a class have in common; the first time its source is stored, too."""

@@ -10,8 +10,8 @@ hot      ``(stage, digest, seal)``: all that a run needs in order to see that no
 =======  =====================================================================================================
 
 A build is bracketed: `Records.building` before anything is written, then stage ``"saved"`` (outputs are in place),
-then ``"finished"`` (``run`` has returned) or ``"failed"`` (it has raised). What is found in one of the first two stages was
-interrupted.
+then ``"finished"`` (``run`` has returned) or ``"failed"`` (it has raised). What is found in one of the first two
+stages was interrupted.
 """
 
 from __future__ import annotations
@@ -335,7 +335,7 @@ class Records(Protocol):
         """
 
     def prepare(self) -> None:
-        """Get ready to write. From now on answers are those of the moment; before, they may be a few milliseconds old."""
+        """Get ready to write. From now on answers are of the moment; before, they may be some milliseconds old."""
 
     def foreign(self) -> int:
         """Return a number that grows when somebody else has written records since it was asked for the first time."""

@@ -43,7 +43,8 @@ class _Kind:
     """What the view knows of one class."""
 
     __slots__ = (
-        "aggregator", "external", "family", "known", "leaf", "luigi", "may_vary", "mode", "own_rule", "plain_needs", "tracked", "wrapper",
+        "aggregator", "external", "family", "known", "leaf", "luigi", "may_vary", "mode", "own_rule", "plain_needs",
+        "tracked", "wrapper",
     )  # fmt: skip
 
     def __init__(self, cls: type, known: Known) -> None:

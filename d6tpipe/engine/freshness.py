@@ -4,13 +4,17 @@
 came about still matches. Cheapest first:
 
 1. An output is missing. Nothing else matters.
-2. One comparison of bytes (`records.seal`) with what was recorded: equal is fresh. This is all that 100,000 unchanged tasks
+2. One comparison of bytes (`records.seal`) with what was recorded: equal is fresh. This is all that 100,000 unchanged
+tasks
    cost.
-3. Only where the two differ, the whole record is read and compared (`TaskView.examine`), needs before users, because what a
+3. Only where the two differ, the whole record is read and compared (`TaskView.examine`), needs before users, because
+what a
    task needs may turn out to hold other data than its record says.
-4. Whether a stale task is built again depends on its mode: "ignore" (records do not count), "warn" (no), "rerun" (yes), "frozen" (no,
+4. Whether a stale task is built again depends on its mode: "ignore" (records do not count), "warn" (no), "rerun"
+(yes), "frozen" (no,
    and what has changed is waived). What cannot be used is built again in all modes but "ignore".
-5. A task that has to wait for something below it, and is otherwise sound, is looked at again when its turn comes (`again`): if
+5. A task that has to wait for something below it, and is otherwise sound, is looked at again when its turn comes
+(`again`): if
    what it needs came out equal, it does not run.
 """
 
@@ -33,7 +37,8 @@ _UNTRACKED = (Reason(ReasonKind.UNTRACKED),)
 
 
 def judge(nodes: Iterable[Node], view: TaskView) -> None:
-    """Set ``complete`` of every node that is not judged yet, and ``standing``, ``reasons``, ``digest`` where records count.
+    """Set ``complete`` of every node that is not judged yet, and ``standing``, ``reasons``, ``digest`` where records
+    count.
 
     A task is complete when there is nothing to do for it: its own outputs exist and can be used, and, where it
     cascades, all that it needs is complete.
@@ -59,9 +64,7 @@ def judge(nodes: Iterable[Node], view: TaskView) -> None:
             _examine(node, *suspects[node], view, altered)
         elif altered:
             _inherit(node, altered, view)
-        if node.standing is Standing.LOST:
-            done = False
-        elif node.standing is Standing.STALE and view.mode(node) == "rerun":
+        if node.standing is Standing.LOST or (node.standing is Standing.STALE and view.mode(node) == "rerun"):
             done = False
         if done:
             for need in node.needs:

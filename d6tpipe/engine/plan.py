@@ -60,11 +60,10 @@ class Plan:
 
     def _keep(self, node: Node) -> None:
         """Note that there is nothing to do for a node."""
-        if node.standing is Standing.STALE or node.standing is Standing.UNTRACKED:
-            if self._view.mode(node) == "frozen":
-                node.state = State.FROZEN
-                return
-        node.state = State.STALE if node.standing is Standing.STALE else State.FRESH
+        if node.standing in (Standing.STALE, Standing.UNTRACKED) and self._view.mode(node) == "frozen":
+            node.state = State.FROZEN
+        else:
+            node.state = State.STALE if node.standing is Standing.STALE else State.FRESH
 
     def _wanted(self, goals: Iterable[Node], forced: frozenset[Node]) -> dict[Node, None]:
         """Return what must be built and is not in the plan: forced nodes, and incomplete ones that a goal needs."""
@@ -136,7 +135,7 @@ class Plan:
                 self._ready(node)
 
     def coming(self) -> Iterator[Node]:
-        """Yield nodes that are ready, roughly in the order of starting; the queue stays as it is, and must meanwhile."""
+        """Yield nodes that are ready, roughly in the order of starting; the queue must not change meanwhile."""
         for entry in self._heap:
             if entry[3].state is State.READY:
                 yield entry[3]

@@ -378,10 +378,10 @@ class SqliteRecords(SqliteStore):
 
 
 def _own_json(record: Record) -> str:
-    """Return as JSON what a record shares with no other, what is empty left out; written by hand: a quarter of the time."""
+    """Return as JSON what a record shares with no other, without what is empty; by hand: a quarter of the time."""
     outputs = ",".join(
         [
-            f"[{_text(o.key)},{_text(o.path)},{o.size},{o.mtime_ns},\"{o.digest.hex()}\",{_text(o.format)}]"
+            f'[{_text(o.key)},{_text(o.path)},{o.size},{o.mtime_ns},"{o.digest.hex()}",{_text(o.format)}]'
             for o in record.outputs
         ]
     )
@@ -389,7 +389,7 @@ def _own_json(record: Record) -> str:
     for name in ("inputs", "dynamic_inputs"):
         rows = getattr(record, name)
         if rows:
-            found = ",".join([f"[{_text(row.key)},{_text(row.task_id)},\"{row.digest.hex()}\"]" for row in rows])
+            found = ",".join([f'[{_text(row.key)},{_text(row.task_id)},"{row.digest.hex()}"]' for row in rows])
             parts.append(f'"{name}":[{found}]')
     for name, value in zip(_REST, _rest_of(record), strict=True):
         if value or name == "attempt":  # all the others are empty by default

@@ -376,10 +376,10 @@ class Cases:
             shutil.copytree(self.built[start], case.root, copy_function=shutil.copy2, symlinks=True)
         return case
 
-    def prepare(self, name: str, code: str, edition: int = 1, point: str = "") -> None:
+    def prepare(self, name: str, code: str, edition: int = 1, point: str = "", start: str = "") -> None:
         """Keep the data folder that `code` makes, for `new` to copy."""
         if name not in self.built:
-            case = self.new()
+            case = self.new(start)
             done = case.do(code, edition, point)
             assert done.killed if point else done.ok()
             self.built[name] = case.root
@@ -464,7 +464,10 @@ def chosen(count: int, some: int) -> list[int]:
 
 
 def after_a_kill(case: Case, code: str, edition: int, point: str, modes: list[str], clean: dict[int, Any]) -> bool:
-    """Kill a run at a point, put it right, and return whether it was killed; raise if anything is wrong."""
+    """Kill a run at a point, put it right, and return whether it was killed; raise if anything is wrong.
+
+    Without `code` whatever there is to be put right is there already.
+    """
     done = case.do(code, edition, point)
     if not done.killed:  # groups depend on time, so now and then there is one less
         done.ok()
@@ -559,17 +562,23 @@ def test_a_body_run_by_hand_removes_what_a_killed_one_has_left(cases: Cases) -> 
 
 # ---- records that are damaged, gone, or out of reach
 
-ALL = {"Raw", "Pair", "Direct", "Asks", "Part", "Plain"}
+def nothing_is_lost(case: Case, clean: dict[int, Any], warned: str = "") -> Done:
+    """Demand that a run finds all outputs, and so do those after it; return the first.
 
-
-def all_there(case: Case, clean: dict[int, Any], ran: set[str], warned: str, *codes: str) -> Done:
-    """Run, and demand that only `ran` ran, one warning came, and everything is as after a clean run; return that run."""
-    first = case.do(f"{codes[0] if codes else 'run(OnDisk())'}; answer.update(contents())").ok()
-    assert set(first["ran"]) <= ran, first["ran"]
-    assert all(re.search(warned, text) for text in first["warnings"]) if warned else not first["warnings"], first["warnings"]
-    assert clean[1] == first["values"]
-    again = case.do("run(OnDisk(), stale='rerun')").ok()
-    assert [] == again["ran"] + again["warnings"], again
+    What it may say of the records matches `warned`, and ends when something has been built.
+    """
+    first = case.do("run(OnDisk()); answer.update(contents())").ok()
+    again = case.do("run(OnDisk(), stale='rerun'); answer.update(contents())").ok()
+    write = case.do("run(Raw(), forced_all=True); answer.update(contents())").ok()
+    last = case.do("run(OnDisk(), stale='rerun'); answer.update(contents())").ok()
+    assert [[], [], ["Raw"], []] == [done["ran"] for done in (first, again, write, last)]
+    for done in (first, again, write, last):
+        assert clean[1] == done["values"] and not done["failures"]
+        said = [text for text in done["warnings"] if not (warned and re.search(warned, text))]
+        assert [] == said
+    assert bool(first["warnings"]) == bool(warned)
+    assert [] == last["warnings"]
+    assert [] == case.leftovers()
     return first
 
 
@@ -578,7 +587,7 @@ def test_deleted_records_lose_no_output(what: str, cases: Cases, clean: dict[int
     case = cases.new("built")
     path = case.root / what
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    first = all_there(case, clean, set(), "")
+    first = nothing_is_lost(case, clean)
     reasons = {name.partition("_")[0]: found for name, found in first["reasons"].items()}
     told = ["untracked"] if "lock" not in what else []
     assert {"fresh"} == set(first["states"].values())
@@ -606,7 +615,17 @@ def _overwrite(path: Path, at: int, data: bytes) -> None:
 def test_damaged_records_lose_no_output(damage: str, cases: Cases, clean: dict[int, Any]) -> None:
     case = cases.new("built")
     DAMAGE[damage](case.root / ".d6tpipe" / "records.db")
-    all_there(case, clean, set(), "records")
+    first = nothing_is_lost(case, clean, "records.*(cannot be read|was damaged)")
+    assert {"fresh"} == set(first["states"].values())
+    assert len(first["warnings"]) == 1
+
+
+@pytest.mark.xfail(reason="only who writes moves it aside, and nothing is written where all is complete")
+def test_a_run_moves_a_damaged_database_aside_so_that_the_next_one_has_nothing_to_say(cases: Cases) -> None:
+    case = cases.new("built")
+    (case.root / ".d6tpipe" / "records.db").write_bytes(b"nonsense" * 3000)
+    assert case.do("run(OnDisk())").ok()["warnings"]
+    assert [] == case.do("run(OnDisk())").ok()["warnings"]
 
 
 def test_a_folder_in_place_of_the_records_stops_nothing(cases: Cases, clean: dict[int, Any]) -> None:
@@ -619,4 +638,76 @@ def test_a_folder_in_place_of_the_records_stops_nothing(cases: Cases, clean: dic
         assert first["warnings"] and not first["ran"] and not first["failures"]
         assert clean[1] == first["values"]
     path.rmdir()
-    all_there(case, clean, set(), "")
+    nothing_is_lost(case, clean)
+
+
+def places(size: int, last: int, some: int) -> list[int]:
+    """Return where to cut a file of `size` bytes: near its start, at edges, and in the `last` bytes."""
+    edges = {at + near for at in (0, 32, size // 2, size - last, size) for near in (-1, 0, 1)}
+    step = 5 if NIGHTLY else last // some
+    return sorted(at for at in {*edges, *range(size - last, size, step)} if 0 <= at < size)
+
+
+def test_a_log_cut_anywhere_in_its_end_and_the_next_run_ends_as_a_clean_one(cases: Cases, clean: dict[int, Any]) -> None:
+    # Everything is built again and recorded, in a log that the kill has left.
+    cases.prepare("logged", "run(Everything(), stale='rerun')", 2, "records.close", start="built")
+    size = (cases.built["logged"] / ".d6tpipe" / "records.db-wal").stat().st_size
+
+    def one(at: int) -> str:
+        case = cases.new("logged")
+        log = case.root / ".d6tpipe" / "records.db-wal"
+        os.truncate(log, at)
+        if at % 2:  # after a power cut there is no index either
+            log.with_name("records.db-shm").unlink()
+        try:
+            after_a_kill(case, "", 2, "", ["warn", "rerun"], clean)
+        except AssertionError as wrong:
+            return f"{at}: {wrong}"
+        case.remove()
+        return ""
+
+    assert not list(filter(None, cases.each(one, places(size, 2 * 4120, 8))))
+
+
+def test_a_database_cut_anywhere_in_its_last_page_loses_no_output(cases: Cases, clean: dict[int, Any]) -> None:
+    size = (cases.built["built"] / ".d6tpipe" / "records.db").stat().st_size
+
+    def one(at: int) -> str:
+        case = cases.new("built")
+        os.truncate(case.root / ".d6tpipe" / "records.db", at)
+        try:
+            nothing_is_lost(case, clean, "records.*(cannot be read|was damaged)")
+        except AssertionError as wrong:
+            return f"{at}: {wrong}"
+        case.remove()
+        return ""
+
+    assert not list(filter(None, cases.each(one, places(size, 4096, 8))))
+
+
+@pytest.mark.parametrize("records", ["there", "missing"])
+def test_records_that_cannot_be_written_stop_no_run(records: str, cases: Cases, clean: dict[int, Any]) -> None:
+    case = cases.new("built")
+    own = case.root / ".d6tpipe"
+    if records == "missing":
+        shutil.rmtree(own)
+        own.mkdir()
+    for path in case.root.rglob("*"):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    case.root.chmod(0o777)
+    for path in own.rglob("*"):
+        path.chmod(0o444)
+    own.chmod(0o555)
+    for options in ("", ", stale='rerun'"):
+        done = case.do(f"run(OnDisk(){options}); answer.update(contents())", ordinary=True).ok()
+        assert not done["ran"] and not done["failures"] and not done["warnings"]
+    # Now there is something to write down.
+    done = case.do("run(Pair(), forced_all=True); answer.update(contents())", ordinary=True).ok()
+    assert ["Pair"] == done["ran"] and not done["failures"]
+    assert clean[1] == done["values"]
+    assert sorted(re.sub(" .*", "", text) for text in done["warnings"]) == ["Records", "Tasks"]
+    # The record, if there is one, is of other files: they are not taken for what it says.
+    own.chmod(0o777)
+    for path in own.rglob("*"):
+        path.chmod(0o666)
+    after_a_kill(case, "", 1, "", ["warn", "rerun"], clean)

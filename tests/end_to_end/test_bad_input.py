@@ -952,4 +952,6 @@ def test_forcing_what_the_flow_does_not_hold_is_not_silent():
 
     with pytest.warns(UserWarning, match=r"forced=Source\(.*no task of the flow"):
         assert 2 == run(Asks(), forced=Source()).counts["built"]
-    assert 2 == run(Asks(), forced=Source()).counts["built"], "what a body has asked for is part of the flow from then on"
+    assert 2 == run(Asks(), forced=Source()).counts["built"], (
+        "what a body has asked for is part of the flow from then on"
+    )

@@ -175,7 +175,9 @@ def test_3_000_files_in_a_chain_are_built_loaded_and_reset():
     assert run(end).counts == {"fresh": 3000}
     assert {"requires": 3000} == calls
     d6tpipe.invalidate_upstream(end)
-    assert [] == [name for place, _, names in os.walk(d6tpipe.settings.dirpath) for name in names if ".d6tpipe" not in place]
+    assert [] == [
+        name for place, _, names in os.walk(d6tpipe.settings.dirpath) for name in names if ".d6tpipe" not in place
+    ]
 
 
 def test_a_no_op_over_3_000_files_lists_the_folder_once_and_opens_nothing(monkeypatch):

@@ -1,0 +1,313 @@
+"""Runs at the same time over one data folder: each body exactly once, nobody hangs, whoever is killed is replaced.
+
+A starter has everything imported and forks the processes of a race, which all begin when its pipe closes. Bodies write
+down that they ran, with one write of a file opened for appending.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from d6tpipe.failpoints import VARIABLE
+
+ROOT = Path(__file__).resolve().parents[2]
+NIGHTLY = bool(os.environ.get("NIGHTLY"))
+ROUNDS = 30 if NIGHTLY else 3
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked, and killed"),
+]
+
+# Layers of ten; each task needs three of the layer below, so that all paths cross: 50 tasks.
+FLOW = '''
+    import os
+
+    import d6tpipe as dp
+
+    EDITION = 1
+
+    def begins(task):
+        log = os.open(os.environ["RAN"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(log, f"{task.task_id} {os.getpid()}\\n".encode())
+        os.close(log)
+
+    class N(dp.tasks.TaskPickle):
+        layer = dp.IntParameter()
+        i = dp.IntParameter()
+
+        def requires(self):
+            return [N(layer=self.layer - 1, i=i % 10) for i in (self.i, self.i + 1, self.i + 3)] if self.layer else []
+
+        def run(self):
+            begins(self)
+            self.save(sum(self.inputLoad()) + self.i if self.layer else EDITION * (self.i + 1))
+
+    GOALS = [N(layer=4, i=i) for i in range(10)]
+
+    class Inner(dp.tasks.TaskPickle):
+        n = dp.IntParameter()
+
+        def run(self):
+            begins(self)
+            self.save(self.n)
+
+    class Outer(dp.tasks.TaskPickle):
+        """Runs what its run has locked ahead, together with it."""
+        n = dp.IntParameter()
+
+        def run(self):
+            begins(self)
+            dp.run([Inner(n=n) for n in range(20)], execution_summary=False, progress=False)
+            self.save(sum([Inner(n=n).outputLoad() for n in range(20)]) + self.n)
+'''
+
+STARTER = '''
+import atexit, faulthandler, gc, json, os, select, signal, sys, time, traceback, warnings
+
+import luigi
+import d6tpipe as dp
+import d6tpipe.examiner, d6tpipe.ledger, d6tpipe.executors.serial, d6tpipe.formats.basic, d6tpipe.formats.content
+import d6tpipe.storage.files, d6tpipe.storage.locks, d6tpipe.storage.memory_records, d6tpipe.storage.sqlite_records
+import sqlite3, pickle
+from d6tpipe import failpoints
+
+def run(task, **options):
+    return dp.run(task, execution_summary=False, progress=False, **options)
+
+def child(job, ready, start, answer):
+    faulthandler.dump_traceback_later(job["limit"] - 2)
+    failpoints._wanted, _, count = job["point"].partition("*")
+    failpoints._left = int(count or 1)
+    os.environ["RAN"] = job["ran"]
+    sys.path.insert(0, job["edition"])
+    found = {}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        dp.set_dir(job["root"])
+        import shop
+        names = {**vars(shop), "dp": dp, "run": run, "found": found}
+        code = compile(job["code"], "job", "exec")
+        os.write(ready, b".")
+        os.close(ready)
+        os.read(start, 1)
+        try:
+            exec(code, names)
+        except BaseException:
+            found["error"] = traceback.format_exc()
+        atexit._run_exitfuncs()
+    found["warnings"] = [str(each.message) for each in said]
+    with open(answer, "w") as pipe:
+        json.dump(found, pipe)
+
+gc.collect()
+gc.freeze()
+for line in sys.stdin:
+    jobs = json.loads(line)
+    start, go = os.pipe()
+    ready_here, ready = os.pipe()
+    children = {}
+    for job in jobs:
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                for other, _ in children.values():
+                    os.close(other)
+                for end in (go, ready_here, reading):
+                    os.close(end)
+                child(job, ready, start, writing)
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        os.close(writing)
+        children[pid] = reading, job
+    os.close(ready)
+    os.close(start)
+    while os.read(ready_here, 64):
+        pass
+    os.close(ready_here)
+    os.close(go)
+    deadline = time.monotonic() + jobs[0]["limit"]
+    answers = {pid: b"" for pid in children}
+    pending = {reading: pid for pid, (reading, _) in children.items()}
+    while pending and time.monotonic() < deadline:
+        for reading in select.select(list(pending), [], [], max(0, deadline - time.monotonic()))[0]:
+            part = os.read(reading, 1 << 16)
+            answers[pending[reading]] += part
+            if not part:
+                del pending[reading]
+    done = []
+    for pid, (reading, _) in children.items():
+        hung = reading in pending
+        if hung:
+            os.kill(pid, 9)
+        os.close(reading)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        done.append({"pid": pid, "hung": hung, "status": status, **json.loads(answers[pid] or "{}")})
+    print(json.dumps(done), flush=True)
+'''
+
+RUN = "found['states'] = {t.task_id: str(s) for t, s in run(GOALS, stale='%s').states.items()}"
+
+
+class Starter:
+    """Starts processes together in one data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for edition in (1, 2):
+            place = folder / f"edition-{edition}"
+            place.mkdir()
+            (place / "shop.py").write_text(textwrap.dedent(FLOW).replace("EDITION = 1", f"EDITION = {edition}"))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", STARTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/",
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", VARIABLE: "none"},
+        )  # fmt: skip
+
+    def __call__(
+        self, root: Path, *codes: str, edition: int = 1, points: dict[int, str] | None = None, limit: int = 30
+    ) -> tuple[list[dict[str, Any]], Counter[str]]:
+        """Do each of `codes` in a process of its own, all at the same time.
+
+        Parameters
+        ----------
+        points : dict of int to str
+            Which of them is killed where.
+        limit : int
+            Seconds after which it is a failure that one still runs.
+
+        Returns
+        -------
+        list of dict
+            What each said.
+        Counter
+            Task to the number of times its body began.
+        """
+        ran = root.parent / f"{root.name}-ran"
+        ran.write_bytes(b"")
+        jobs = [
+            {
+                "code": textwrap.dedent(code), "root": str(root), "ran": str(ran), "limit": limit,
+                "edition": str(self.folder / f"edition-{edition}"), "point": (points or {}).get(number, ""),
+            }
+            for number, code in enumerate(codes)
+        ]  # fmt: skip
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(jobs) + "\n")
+        self.process.stdin.flush()
+        answers = json.loads(self.process.stdout.readline())
+        assert not any(answer["hung"] for answer in answers), "some have not ended"
+        for number, answer in enumerate(answers):
+            if number not in (points or {}) or answer["status"] != -signal.SIGKILL:
+                assert (0, "") == (answer["status"], answer.get("error", "")), answer.get("error", answer)
+                assert [] == answer["warnings"]
+        return answers, Counter(line.split()[0] for line in ran.read_text().splitlines())
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    starter = Starter(tmp_path_factory.mktemp("editions"))
+    try:
+        yield starter
+    finally:
+        starter.process.communicate(timeout=60)
+
+
+VALUES = "found['values'] = [t.outputLoad() for t in GOALS]"
+
+
+@pytest.fixture(scope="module")
+def clean(start: Starter, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
+    """The values of a run by itself, by edition."""
+    found = {}
+    for edition in (1, 2):
+        root = tmp_path_factory.mktemp("clean") / "data"
+        answers, _ = start(root, RUN % "warn" + "\n" + VALUES, edition=edition)
+        found[edition] = answers[0]["values"]
+    return found
+
+
+def settled(start: Starter, root: Path, clean: dict[int, Any], edition: int, stale: str = "rerun") -> None:
+    """Demand that there is nothing left to do, and everything is as after a run by itself."""
+    (answer,), ran = start(root, RUN % stale + "\n" + VALUES, edition=edition)
+    assert not ran and {"fresh"} == set(answer["states"].values())
+    assert clean[edition] == answer["values"]
+    assert not [path for path in root.rglob("*") if path.name.startswith(".tmp-") or path.name.endswith(("-wal", "-shm"))]
+
+
+@pytest.mark.parametrize("turn", range(ROUNDS))
+def test_eight_processes_build_each_of_fifty_tasks_once(
+    turn: int, start: Starter, clean: dict[int, Any], tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    answers, ran = start(root, *[RUN % "warn"] * 8)
+    assert 50 == len(ran) and {1} == set(ran.values()), ran.most_common(5)
+    assert 50 == sum(state == "built" for answer in answers for state in answer["states"].values())
+    settled(start, root, clean, 1)
+    # The same again after an edit: only who looks for it sees anything to do.
+    answers, ran = start(root, *[RUN % "warn"] * 2, *[RUN % "rerun"] * 6, edition=2)
+    assert 50 == len(ran) and {1} == set(ran.values()), ran.most_common(5)
+    settled(start, root, clean, 2)
+
+
+@pytest.mark.parametrize("point", ["ledger.announced*2", "write.filled*3", "write.renamed*2", "records.committed*3", "ledger.recorded*4"])
+@pytest.mark.parametrize("turn", range(10 if NIGHTLY else 1))
+def test_what_one_of_eight_was_killed_at_the_others_do(
+    turn: int, point: str, start: Starter, clean: dict[int, Any], tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    for edition, stale in ((1, "warn"), (2, "rerun")):
+        answers, ran = start(root, *[RUN % stale] * 8, edition=edition, points={0: point, 3: point})
+        killed = sum(answer["status"] == -signal.SIGKILL for answer in answers)
+        assert 50 == len(ran) and max(ran.values()) <= 1 + killed, ran.most_common(5)
+        settled(start, root, clean, edition)
+
+
+THREADS = """
+    import threading
+    gate = threading.Barrier(2)
+    results = []
+    def work():
+        gate.wait()
+        results.append(run(GOALS, stale="rerun"))
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found["ok"] = [bool(result) for result in results]
+"""
+
+
+@pytest.mark.parametrize("turn", range(ROUNDS))
+def test_two_threads_build_each_task_once(turn: int, start: Starter, clean: dict[int, Any], tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for edition in (1, 2):
+        (answer,), ran = start(root, THREADS, edition=edition)
+        assert [True, True] == answer["ok"]
+        assert 50 == len(ran) and {1} == set(ran.values()), ran.most_common(5)
+        settled(start, root, clean, edition)
+
+
+NESTED = "found['values'] = run([*[Outer(n=n) for n in range(5)], *[Inner(n=n) for n in range(20)]]).ok"
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+def test_a_body_that_runs_what_its_run_has_locked_ahead_does_not_hang(
+    processes: int, start: Starter, tmp_path: Path
+) -> None:
+    _, ran = start(tmp_path / "data", *[NESTED] * processes)
+    assert 25 == len(ran) and {1} == set(ran.values()), ran.most_common(5)
