@@ -68,7 +68,6 @@ def catalog(root: Any = None, family: str | None = None) -> Any:
 
     store = store_at(os.fspath(settings.dirpath if root is None else root))
     rows = [_row(record, store) for record in store.records.all() if family is None or record.family == family]
-    rows.reverse()
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame["built"] = pd.to_datetime(frame["built"].astype("float64"), unit="s", utc=True)
     kinds = {"bytes": "int64", "seconds": "float64", "exists": "bool"}

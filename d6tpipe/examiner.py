@@ -17,6 +17,7 @@ from typing import Any
 
 import luigi
 from luigi.task import flatten
+from luigi.task_register import Register
 
 from d6tpipe import cache, plugins, settings
 from d6tpipe.binding import binding_for, bound
@@ -27,7 +28,7 @@ from d6tpipe.engine.freshness import expected_seal, joined_digest
 from d6tpipe.interfaces import Finding, Reason, ReasonKind, Stats
 from d6tpipe.machine import boot_id, boot_tag, host_name
 from d6tpipe.policy import Policy
-from d6tpipe.records import InputRecord, OutputRecord, Record, combined_digest
+from d6tpipe.records import InputRecord, OutputRecord, Record, combined_digest, source_key, stats_text
 from d6tpipe.stores import MEMORY, Store, store_at
 from d6tpipe.targets import CacheTarget, FormatTarget
 from d6tpipe.tasks import TaskAggregator, TaskData
@@ -174,11 +175,8 @@ class Examiner:
             elsewhere = record.host != host_name()
             if alike and (elsewhere or record.boot_id in (boot_id(), DURABLE)):
                 known.good.append(old_code)
-            if (
-                node not in self.pruned
-                and not (alike and elsewhere)
-                and row[2] != expected_seal(node, known.code, stats)
-            ):
+            expected = expected_seal(node, known.code, stats)  # None where something has yet to be built
+            if expected not in (None, row[2]) and node not in self.pruned and not (alike and elsewhere):
                 self.renewed[node] = self.renew(node, record, present, known)
         elif alike and all(reason.kind in CLASS_KINDS for reason in reasons):
             known.bad[old_code] = reasons
@@ -206,7 +204,7 @@ class Examiner:
             same_module=same_module(record.module, says.module),
             code_fast="" if says.ignore_code else says.code_fast,
             code_stable=lambda: says.code_stable,
-            members=lambda: says.members,
+            members=lambda: _members(record, says, node.task),
             version=says.version,
             extras=says.extras,
             defaults=_defaults(task, says),
@@ -259,11 +257,16 @@ class Examiner:
             return None
         outputs = outputs_of(node.task)
         for output in outputs:
-            found = stat_of(output)
-            if found is not None:
-                output.size, output.mtime_ns = found
-                output.digest = content_of(output)
-        self.observed[node] = outputs
+            output.size, output.mtime_ns = stat_of(output) or (-1, 0)
+        record = store_of(node.task).records.get(node.task.task_id, self.run_id or None)
+        if record is not None and record.stage == "finished":
+            then = [(output.key, output.size, output.mtime_ns) for output in record.outputs]
+            if then == [(output.key, output.size, output.mtime_ns) for output in outputs]:
+                return record.digest
+        for output in outputs:
+            output.digest = content_of(output)
+        if record is None or record.observed:
+            self.observed[node] = outputs
         return _digest(node.task, outputs)
 
     def inputs(self, node: Any) -> list[tuple[InputRecord, Any]]:
@@ -281,7 +284,7 @@ class Examiner:
     def _by_id(self, old: InputRecord, node: Any) -> InputRecord:
         """Return a former input that could not be made a task again, with what is recorded of it now."""
         record = store_of(node.task).records.get(old.task_id)
-        return InputRecord(old.key, old.task_id, record.digest if record is not None else b"")
+        return InputRecord(old.key, old.task_id, record.digest if record is not None else b"no record")
 
     def recall(self, node: Any) -> list[Any]:
         """Return the tasks that the body of a node asked for when it was last built; empty if not all can be made."""
@@ -438,7 +441,7 @@ def content_of(output: OutputRecord) -> bytes:
 
 def _digest(task: Any, outputs: Iterable[OutputRecord]) -> bytes:
     outputs = list(outputs)
-    return combined_digest(task.task_id, outputs, repr([(o.path, o.size, o.mtime_ns) for o in outputs]))
+    return combined_digest(task.task_id, outputs, stats_text(outputs))
 
 
 def parameters_of(task: Any) -> str:
@@ -446,6 +449,20 @@ def parameters_of(task: Any) -> str:
     if isinstance(task, Task):
         return blueprint(task.__class__).json(task.__dict__)
     return json.dumps(task.to_str_params())
+
+
+def _members(record: Record, says: Definition, task: Any) -> Mapping[str, str]:
+    """Return member to hash as of now; of a record of another version of Python those whose text is the same keep theirs."""
+    now = says.members
+    if record.code_fast.partition("-")[0] == says.code_fast.partition("-")[0]:
+        return now
+    records, texts = store_of(task).records, says.sources()
+    same = {
+        member
+        for member, digest in record.members.items()
+        if member in now and records.get_source(source_key(member, digest)) == texts.get(member)
+    }
+    return {member: record.members[member] if member in same else digest for member, digest in now.items()}
 
 
 def _defaults(task: Any, says: Definition) -> dict[str, str]:
@@ -482,16 +499,26 @@ def _names(structure: Mapping[Any, Any], before: str = "") -> dict[Any, str]:
 def reference(task: Any) -> str:
     """Return text from which a task can be made again: module, class, parameters, data folder."""
     path = task._bound_path() if isinstance(task, Task) else None
-    return json.dumps([type(task).__module__, type(task).__qualname__, json.loads(parameters_of(task)), path])
+    place = [type(task).__module__, type(task).__qualname__, task.task_family]
+    return json.dumps([*place, json.loads(parameters_of(task)), path])
+
+
+def _class_at(module: str, name: str) -> Any:
+    """Return the class of this name in a module; None if either is gone."""
+    try:
+        found: Any = sys.modules.get(module) or importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return None
+    return found
 
 
 def _made_again(old: InputRecord) -> Any:
     """Return the task of a reference; None if its class is gone or its parameters do not survive as text."""
     try:
-        module, name, parameters, path = json.loads(old.key)
-        found: Any = sys.modules.get(module) or importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
+        module, name, family, parameters, path = json.loads(old.key)
+        found: Any = _class_at(module, name) or Register.get_task_cls(family)  # it may have moved
         with bound(binding_for(path)):
             task = found.from_str_params(parameters)
     except Exception:  # noqa: BLE001  (any of the user's code may run; the caller falls back on what is recorded)

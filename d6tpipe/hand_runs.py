@@ -34,6 +34,8 @@ class HandRun:
         self._task, self._frame = task, frame
         self._run_id = new_run_id()
         self._begin = perf_counter()
+        self._examiner = Examiner(Policy(), self._run_id)
+        self._examiner.known(type(task))  # before the body changes what its code looks at
         self._records = store_of(task).records
         self._records.building([(task.task_family, task.task_id)], self._run_id)
         fail_point("hand_run.announced")
@@ -58,11 +60,10 @@ class HandRun:
         self._records.flush()
 
     def _ledger(self) -> tuple[TaskLedger, Node]:
-        examiner = Examiner(Policy(), self._run_id)
-        view = TaskView(examiner=examiner)
+        view = TaskView(examiner=self._examiner)
         node = node_of(self._task, view)
         node.asked = [_with_digest(task, view) for wanted in self._frame.asked for task in flatten(wanted)]
-        return TaskLedger(view, examiner, self._run_id), node
+        return TaskLedger(view, self._examiner, self._run_id), node
 
 
 def node_of(task: Any, view: TaskView) -> Node:

@@ -41,6 +41,7 @@ from d6tpipe.interfaces import Outcome, State
 from d6tpipe.machine import boot_id, host_name
 from d6tpipe.records import OutputRecord, Record, seal, source_key
 from d6tpipe.stores import MEMORY, Store, close_all
+from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.external import is_external
 from d6tpipe.tasks.outputs import has_older_name, locate
 
@@ -88,7 +89,12 @@ class TaskLedger:
     # ---- before a body
 
     def claim(self, node: Any, coming: Callable[[], Iterable[Any]]) -> State:
-        if joins(node.task) or _runs_already(node.task):  # the latter is refused where bodies start
+        if joins(node.task):
+            if isinstance(node.task, TaskAggregator) and node.needs and not _any_built(node):
+                node.digest = joined_digest(node)
+                return State.CACHED
+            return State.RUNNING
+        if _runs_already(node.task):  # refused where bodies start
             return State.RUNNING
         if not self._start(node):
             if node not in self._done and not self._claim_batch(node, coming):
@@ -395,6 +401,10 @@ class TaskLedger:
             "python": says.python,
             **_circumstances(self._run_id),
         }
+
+
+def _any_built(node: Any) -> bool:
+    return any(need.state is State.BUILT for need in node.needs)
 
 
 def _runs_already(task: Any) -> bool:

@@ -39,6 +39,7 @@ __all__ = [
     "combined_digest",
     "seal",
     "source_key",
+    "stats_text",
 ]
 
 SCHEMA = 1
@@ -181,7 +182,8 @@ class Record:
     @property
     def digest(self) -> bytes:
         """What stands for the task and all its outputs together; what tasks downstream compare."""
-        return combined_digest(self.task_id, self.outputs, f"{self.run_id} {self.attempt} {self.started!r}")
+        built = f"{self.run_id} {self.attempt} {self.started!r}"
+        return combined_digest(self.task_id, self.outputs, stats_text(self.outputs) if self.observed else built)
 
     def to_dict(self) -> dict[str, Any]:
         """Return an object that JSON can hold, with its version under ``"schema"``."""
@@ -261,6 +263,11 @@ def newer_than_this(what: str, version: int, path: str | None = None) -> NewerRe
         facts={**({"file": path} if path else {}), "its schema": version, "known here": f"up to {SCHEMA}"},
         hint="Upgrade d6tpipe here (pip install --upgrade d6tpipe), or use a data folder of its own.",
     )
+
+
+def stats_text(outputs: Iterable[OutputRecord]) -> str:
+    """Return what stands for outputs without a digest of which nobody knows how they were built."""
+    return repr([(output.key, output.size, output.mtime_ns) for output in outputs])
 
 
 def combined_digest(task_id: str, outputs: Iterable[OutputRecord], otherwise: str = "") -> bytes:

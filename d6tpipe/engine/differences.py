@@ -145,7 +145,7 @@ def _between(then: Sequence[InputRecord], now: Sequence[tuple[InputRecord, Any]]
     return [
         Reason(ReasonKind.INPUT_DATA, new.key or new.task_id, _text(old.digest), _text(new.digest), task)
         for old, (new, task) in zip(then, now, strict=True)
-        if old.digest != new.digest
+        if new.digest and old.digest != new.digest  # of what has yet to be built nothing can be said
     ]
 
 

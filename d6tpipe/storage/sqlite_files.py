@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from d6tpipe.failpoints import fail_point
 from d6tpipe.records import SCHEMA, newer_than_this
-from d6tpipe.storage.files import temporary_name
+from d6tpipe.storage.files import LOCAL, temporary_name
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, lockf
@@ -300,6 +300,7 @@ def migrate(connection: sqlite3.Connection, schema: int) -> None:
 def _make(path: str, journal: str) -> None:
     """Put an empty database at `path`, whole or not at all; the caller holds the creation lock."""
     folder, name = os.path.split(path)
+    LOCAL.sweep(folder)  # what somebody who was killed here has left
     temporary = os.path.join(folder, temporary_name(name))
     try:
         with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:

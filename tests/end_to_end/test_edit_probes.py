@@ -1438,3 +1438,67 @@ def test_two_versions_of_python_share_a_data_folder(tmp_path: Path) -> None:
     assert all("code shop.helpers.total" in reasons((told, ran))[task] for task in FITS)
     ((told, ran),) = project.run({"stale": "rerun"})
     assert sorted(["Sample", *FITS, "Compare", "Page"]) == sorted(ran)
+
+
+# ---- the table for the documentation
+
+
+def as_rst() -> str:
+    """Return the tables of edits as reStructuredText; ``python tests/end_to_end/test_edit_probes.py`` prints them."""
+    import re
+
+    codes = re.compile(r"depends_on = \[.*?\]|[\w.]+\([\w, ]*\)|[\w.]+ ?= ?(?:'\w+'|\w+)|\w*_\w+")
+
+    def name_of(probe: Probe) -> str:
+        return codes.sub(r"``\g<0>``", probe.name)
+
+    def about(probe: Probe) -> str:
+        not_yet = f" *Not so yet:* {probe.xfail}." if probe.xfail else ""
+        return codes.sub(r"``\g<0>``", probe.about + not_yet)
+
+    def tasks(labels: Iterable[str]) -> str:
+        left = dict.fromkeys(labels)
+        if left.keys() == {"Load", *AFTER_LOAD}:
+            return "all"
+        found = []
+        for label in left:
+            kin = next((kin for kin in (FITS, REGIONS) if label in kin and left.keys() >= {*kin}), (label,))
+            if label == kin[0]:
+                found.append(label if len(kin) == 1 else label.split()[0])
+        return ", ".join(found)
+
+    def reasons_of(probe: Probe) -> str:
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for label, why in probe.told.items():
+            alike.setdefault(why, []).append(label)
+        return "; ".join([f"{tasks(who)}: ``{'``, ``'.join(why)}``" for why, who in alike.items()])
+
+    def table(widths: str, *rows: tuple[str, ...]) -> list[str]:
+        lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", ""]
+        for row in rows:
+            lines += [f"   {'*' if number == 0 else ' '} - {cell}".rstrip() for number, cell in enumerate(row)]
+        return [*lines, ""]
+
+    lines = ["**Not a change.** Nothing runs, and nothing is named.", ""]
+    lines += table("30 70", ("Edit", "Rule"), *[(name_of(probe), about(probe)) for probe in UNCHANGED])
+    lines += ["**A change.**", ""]
+    lines += table(
+        "38 26 18 18",
+        ("Edit, and the rule", "Told", 'Runs with ``"rerun"``; looked at again and kept', 'Runs with ``"warn"``'),
+        *[
+            (
+                f"{name_of(probe)}: {about(probe)}",
+                reasons_of(probe),
+                "; ".join(filter(None, [tasks(probe.ran), f"kept: {tasks(probe.cached)}" if probe.cached else ""])),
+                tasks(probe.warn_ran),
+            )
+            for probe in CHANGED
+        ],
+    )
+    lines += ["**Not seen.** The result may be another one, and nobody is told.", ""]
+    lines += table("30 70", ("Edit", "What it is, and what to do"), *[(name_of(one), about(one)) for one in MISSES])
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(as_rst(), end="")

@@ -161,7 +161,7 @@ def test_the_catalog_tells_the_state_of_each_task(flow, monkeypatch):
     } == states
     failed = frame[frame.state == "failed"].iloc[0]
     assert "ValueError: the user's mistake" == failed.error
-    assert not failed.exists
+    assert (0, False) == (failed.bytes, failed.exists)
 
 
 def test_what_is_being_built_is_running_not_interrupted(flow):
@@ -411,9 +411,13 @@ def test_links_and_folders_stay(flow, isolated):
     assert (isolated / "data" / "folder" / "part").exists() and (isolated / "data" / "link.txt").is_symlink()
 
 
-def test_an_output_that_is_no_file_stays_with_its_record(flow):
+@pytest.mark.parametrize(("path", "size"), [("s3://bucket/x", 5), ("a table", -1)])
+def test_an_output_that_is_no_file_stays_with_its_record(flow, path, size):
     d6tpipe.run(flow.Get())
-    lay(flow.Get(), "s3://bucket/x", outside=True)
+    lay(flow.Get(), path, outside=True)
+    record = next(record for record in store().records.all() if record.family == "Old")
+    record.outputs[0].size = size
+    store().records.write([record])
     assert [(False, "is not a file")] == [
         (row.delete, row.why) for row in d6tpipe.clean(flow.Get(), yes=True).itertuples()
     ]
@@ -434,8 +438,9 @@ def test_of_two_orphans_with_one_file_both_stay_if_one_has_to(flow):
     record = next(record for record in store().records.all() if record.family == "Old")
     record.outputs[0].size += 1
     store().records.write([record])
-    frame = d6tpipe.clean(flow.Get(n=1), yes=True)
-    assert 2 == len(frame) and not frame.delete.any()
+    for yes in (False, True):
+        frame = d6tpipe.clean(flow.Get(n=1), yes=yes)
+        assert 2 == len(frame) and not frame.delete.any()
     assert os.path.exists(flow.Get(n=2).outputPath())
 
 
@@ -498,33 +503,43 @@ def test_as_long_as_a_body_may_ask_for_anything_everything_stays():
     assert all("what that asks for in run() is not known" in why for why in frame.why)
 
 
+def test_what_an_accepted_body_may_ask_for_is_not_known_either():
+    d6tpipe.run([Asking(), Child(n=6)])
+    d6tpipe.forget(Asking())
+    d6tpipe.accept(Asking())
+    assert not d6tpipe.clean(Asking()).delete.any()
+
+
 def test_what_is_being_built_stays(flow):
     found = []
 
     class Cleans(d6tpipe.tasks.TaskPickle):
         def run(self):
             self.save(1)
+            found.append(d6tpipe.clean(flow.Get()))
             found.append(d6tpipe.clean(flow.Get(), yes=True))
 
     d6tpipe.run([flow.Get(), flow.Get(n=2)])
     d6tpipe.run(Cleans())
-    assert {Cleans().task_id: False, flow.Get(n=2).task_id: True} == dict(
-        zip(found[0].task, found[0].delete, strict=True)
-    )
+    for frame in found:
+        goes = dict(zip(frame.task, frame.delete, strict=True))
+        assert {Cleans().task_id: False, flow.Get(n=2).task_id: True} == goes
+        assert f"process {os.getpid()} is building it" in set(frame.why)
     assert 1 == Cleans().outputLoad()
-    assert f"process {os.getpid()} is building it" in set(found[0].why)
 
 
 def test_what_has_changed_between_looking_and_deleting_stays(flow):
-    d6tpipe.run([flow.Get(n=1), flow.Get(n=2), flow.Get(n=3)])
+    d6tpipe.run([flow.Get(n=n) for n in (1, 2, 3, 4)])
     removal = catalogs.removal(flow.Get(n=1))
     Path(flow.Get(n=2).outputPath()).write_bytes(b"mine now")
     d6tpipe.run(flow.Get(n=3), forced_all=True)
-    assert 2 == len(removal.going)
+    d6tpipe.forget(flow.Get(n=4))
+    d6tpipe.accept(flow.Get(n=4))
+    assert 3 == len(removal.going)
     removal.carry_out()
     assert [] == removal.going
     assert {"has changed in the meantime"} == {one.why for one in removal.staying}
-    assert 3 == len(files()) == len(recorded())
+    assert 4 == len(files()) == len(recorded())
 
 
 def test_a_file_that_cannot_be_deleted_is_an_error_and_leaves_a_task_that_is_not_built(flow, monkeypatch):
@@ -660,6 +675,21 @@ def test_a_class_of_this_name_in_another_module_proves_nothing(flow):
     Path("prices.py").unlink()
     define("other", FLOW.replace(SAME, "m = d6tpipe.IntParameter(default=1)"))
     assert "cannot be imported" in clean_rows(yes=True)["Get_1"][1]
+
+
+def test_a_class_of_this_name_in_another_module_does_not_save_them(flow):
+    d6tpipe.run(flow.Get())
+    define("prices", "")
+    define("other", FLOW.replace(SAME, f"{SAME}\n    m = d6tpipe.IntParameter(visibility=2)"))
+    assert {"Get_1": (True, "there is no class Get in prices any more")} == clean_rows()
+
+
+def test_a_module_that_is_still_being_imported_proves_nothing(flow):
+    d6tpipe.run(flow.Fit())
+    before, decorator, after = FLOW.partition("@d6tpipe")
+    module = define("prices", f"{before}\nfound = d6tpipe.clean()\n{decorator}{after}")
+    assert {"its module prices is still being imported"} == set(module.found.why)
+    assert not module.found.delete.any()
 
 
 def test_a_class_made_by_a_function_may_be_made_again(flow):
