@@ -330,7 +330,7 @@ class Shelf:
         else:
             self.store = store_at(root_of(task))
             self.absolute = os.path.abspath(locate(task)[0]) + os.sep
-            self.relative = self.store.relative(self.absolute) + os.sep
+            self.relative = self.store.relative(self.absolute[:-1]) + os.sep
             self.formats = tuple([suffix for _, suffix in shape.kinds])
 
 
@@ -452,7 +452,7 @@ def parameters_of(task: Any) -> str:
 
 
 def _members(record: Record, says: Definition, task: Any) -> Mapping[str, str]:
-    """Return member to hash as of now; of a record of another version of Python those whose text is the same keep theirs."""
+    """Return member to hash as of now; those of the same text keep the hash that another Python has recorded."""
     now = says.members
     if record.code_fast.partition("-")[0] == says.code_fast.partition("-")[0]:
         return now

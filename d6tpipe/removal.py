@@ -270,7 +270,7 @@ def unneeded(root: str, tasks: Iterable[Any]) -> Removal:
     open_end = ""
     for task in tasks:
         known.add(task.task_id)
-        taken.update({output.path: shown(task) for output in outputs_of(task)})
+        taken.update({os.path.normpath(output.path): shown(task) for output in outputs_of(task)})
         if definition(type(task)).dynamic:
             record = store_of(task).records.get(task.task_id)
             if record is None or record.stage != "finished" or record.observed:
