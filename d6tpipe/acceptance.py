@@ -12,11 +12,11 @@ from typing import Any
 
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.errors import shown, warn
-from d6tpipe.examiner import Examiner, stats_of, store_of
+from d6tpipe.examiner import Examiner, content_of, outputs_of, stat_of, stats_of, store_of
 from d6tpipe.failpoints import fail_point
 from d6tpipe.flow import build_graph
 from d6tpipe.holds import batches, busy_error, held, holder
-from d6tpipe.interfaces import ReasonKind, Standing, Written
+from d6tpipe.interfaces import ReasonKind, Standing
 from d6tpipe.ledger import TaskLedger, new_run_id
 from d6tpipe.policy import Policy
 from d6tpipe.stores import Store, close_all
@@ -153,7 +153,6 @@ class Survey:
     nodes: list[Node] = field(default_factory=list)
     left: list[tuple[Node, str]] = field(default_factory=list)
     fresh: int = 0
-    _written: dict[Node, dict[str, Written]] = field(default_factory=dict)
 
     def left_text(self) -> str:
         """Return what cannot be accepted, as a sentence."""
@@ -184,10 +183,7 @@ class Survey:
         return accepted
 
     def _write(self, store: Store, node: Node) -> None:
-        written = self._written[node]
-        if stats_of(node.task) != tuple([(one.size, one.mtime_ns) for one in written.values()]):
-            written = {}  # touched since: the ledger looks again
-        record = self._ledger.record(node, written, 0.0)
+        record = self._ledger.record(node, None, 0.0)
         record.accepted = True
         node.digest = record.digest
         store.records.write([record])
@@ -229,12 +225,16 @@ def survey(tasks: Any, upstream: bool = True) -> Survey:
                 found.left.append((node, f"needs {shown(unknown.task)}, which has no output"))
                 continue
             node.digest = examiner.digest_of(node)
-            outputs = examiner.observed.pop(node)
             found.nodes.append(node)
-            found._written[node] = {one.key: Written(one.size, one.mtime_ns, one.digest) for one in outputs}
-            if node.digest != before:
+            if node.digest != before or _has_no_digest(node.task):
                 changed.add(node)
     return found
+
+
+def _has_no_digest(task: Any) -> bool:
+    """Return whether nothing but its record stands for what a task holds: a new record is other data then."""
+    no_files = [output for output in outputs_of(task) if (stat_of(output) or (0, 0))[0] < 0]
+    return not all([content_of(output) for output in no_files])
 
 
 def _recall(node: Node, graph: Graph, view: TaskView) -> None:

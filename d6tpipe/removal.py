@@ -204,6 +204,13 @@ class Removal:
         return _changed(path, output)
 
 
+def _says_what_was_asked_for(record: Record | None) -> bool:
+    """Return whether it is recorded for what tasks a body has asked, to its end."""
+    if record is None or record.stage != "finished" or record.observed:
+        return False
+    return bool(record.dynamic_inputs) or not record.accepted
+
+
 def _is_no_file(record: Record, output: OutputRecord) -> bool:
     """Return whether an output is something else: a table, an object in a bucket, a value in memory."""
     return output.format == "cache" or "://" in output.path or (record.stage == "finished" and output.size < 0)
@@ -273,12 +280,9 @@ def unneeded(root: str, tasks: Iterable[Any]) -> Removal:
         taken.update({os.path.normpath(output.path): shown(task) for output in outputs_of(task)})
         if definition(type(task)).dynamic:
             record = store_of(task).records.get(task.task_id)
-            if record is None or record.stage != "finished" or record.observed:
+            asked += [need.task_id for need in record.dynamic_inputs] if record is not None else []
+            if not _says_what_was_asked_for(record):
                 open_end = shown(task)
-            elif record.accepted and not record.dynamic_inputs:  # nobody has seen what it asks for
-                open_end = shown(task)
-            if record is not None:
-                asked += [need.task_id for need in record.dynamic_inputs]
     while asked:
         task_id = asked.pop()
         if task_id not in known:

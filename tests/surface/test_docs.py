@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import linecache
 import os
 import pkgutil
 import re
@@ -110,8 +111,10 @@ def run_page(page: Path) -> types.ModuleType:
             elif block.language == "python" and block.text.startswith(">>>"):
                 run_doctest(block.text, block, module)
             elif block.language in ("python", "check"):
-                place = "\n" * (block.line - 1)  # tracebacks show the line of the page
-                exec(compile(place + block.text, str(page), "exec"), module.__dict__)
+                text = "\n" * (block.line - 1) + block.text  # tracebacks show the line of the page
+                name = f"<{page}, block at line {block.line}>"
+                linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)  # as notebooks do
+                exec(compile(text, name, "exec"), module.__dict__)
             elif block.language == "console":
                 run_console(block)
             elif block.language != "sh":
@@ -119,6 +122,8 @@ def run_page(page: Path) -> types.ModuleType:
         return module
     finally:
         del sys.modules[module.__name__]
+        for name in [name for name in linecache.cache if name.startswith(f"<{page},")]:
+            del linecache.cache[name]
 
 
 @pytest.fixture
@@ -170,6 +175,13 @@ def test_page_for_d6tflow_users_has_the_differences_that_are_tested(run_python):
     table = run_python(str(ROOT / "tests" / "peers" / "differences.py")).stdout
     page = (ROOT / "docs" / "coming_from_d6tflow.rst").read_text(encoding="utf-8")
     assert table in page, "put what python tests/peers/differences.py prints between the two comments of the page"
+
+
+def test_page_on_changes_has_the_edits_that_are_tested(run_python):
+    tables = run_python(str(ROOT / "tests" / "end_to_end" / "test_edit_probes.py")).stdout
+    page = (ROOT / "docs" / "what_counts_as_a_change.rst").read_text(encoding="utf-8")
+    hint = "put what python tests/end_to_end/test_edit_probes.py prints between the two comments of the page"
+    assert tables in page, hint
 
 
 def modules_with_examples() -> list[str]:
