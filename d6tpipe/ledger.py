@@ -144,7 +144,7 @@ class TaskLedger:
         quiet: dict[Store, bool] = {}
         for store in {self._held[node]: None for node in batch}:
             store.records.prepare()
-            quiet[store] = store.records.foreign() == self._examiner.quiet.get(store)
+            quiet[store] = store.records.foreign(self._run_id) == self._examiner.quiet.get(store)
         announced: dict[Store, list[tuple[str, str]]] = {}
         for node in batch:
             # One that was missing still is, if nobody else has recorded anything since the graph was judged.

@@ -344,8 +344,8 @@ class Records(Protocol):
     def prepare(self) -> None:
         """Get ready to write. From now on answers are of the moment; before, they may be some milliseconds old."""
 
-    def foreign(self) -> int:
-        """Return a number that grows when somebody else has written records since it was asked for the first time."""
+    def foreign(self, run_id: str) -> int:
+        """Return a number that grows when records are written by anybody but that run, in this process or another."""
 
     def load_one(self, family: str, task_id: str, run_id: str | None = None) -> Hot | None:
         """Return what `load_hot` has of one task."""

@@ -246,7 +246,7 @@ class TaskView:
             if group.tracked:
                 if self.examiner.run_id and group.store not in self.examiner.quiet:
                     assert group.store is not None
-                    self.examiner.quiet[group.store] = group.store.records.foreign()
+                    self.examiner.quiet[group.store] = group.store.records.foreign(self.examiner.run_id)
                 group.load(self.examiner.run_id, keep=len(nodes) <= _KEEP_ROWS)
         for node in together:
             node.present = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
@@ -27,6 +28,7 @@ class MemoryRecords:
         self.marks: dict[str, tuple[str, set[str]]] = {}  # task id to (family, runs)
         self.sources: dict[str, str] = {}
         self.log: list[tuple[str, list[str]]] = []
+        self._written: Counter[str] = Counter()  # by run
         self._logging = logging and root == ""
 
     def _note(self, what: str, tasks: list[str]) -> None:
@@ -47,8 +49,8 @@ class MemoryRecords:
     def prepare(self) -> None:
         """Nothing to do."""
 
-    def foreign(self) -> int:
-        return 0
+    def foreign(self, run_id: str) -> int:
+        return sum(count for run, count in self._written.items() if run != run_id)
 
     def load_one(self, family: str, task_id: str, run_id: str | None = None) -> Hot | None:
         found = self.hot.get(family, {}).get(task_id)
@@ -93,6 +95,7 @@ class MemoryRecords:
                 raise ValueError(f"stage {record.stage!r} is announced by building()")
             self.records.pop(record.task_id, None)
             self.records[record.task_id] = _copied(record)
+            self._written[record.run_id] += 1
             rows = self.hot.setdefault(record.family, {})
             rows[record.task_id] = (record.stage, record.digest, record.seal)
             self.marks.pop(record.task_id, None)

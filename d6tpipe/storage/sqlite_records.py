@@ -18,6 +18,7 @@ import json
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from json.encoder import encode_basestring_ascii
@@ -74,6 +75,7 @@ class SqliteRecords(SqliteStore):
         clock: Callable[[], float] = time.monotonic,
         network: bool | None = None,
     ) -> None:
+        self._written: Counter[str] = Counter()  # by this process: run to number of records
         self._newest, self._foreign = 0, 0  # number of the newest wide row; how often it was somebody else's
         self._rows: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._marks: dict[tuple[str, str, str], None] = {}
@@ -120,7 +122,7 @@ class SqliteRecords(SqliteStore):
                 self._attempt(lambda connection: None)
         self._speak()
 
-    def foreign(self) -> int:
+    def foreign(self, run_id: str) -> int:
         """Return a number that grows with what others write; see `Records.foreign`."""
 
         def ask(connection: sqlite3.Connection) -> int:
@@ -128,7 +130,7 @@ class SqliteRecords(SqliteStore):
 
         with self._lock:  # an own row that goes out now is not a foreign one
             self._ask(ask, lambda: 0)
-            return self._foreign
+            return self._foreign + sum(count for run, count in self._written.items() if run != run_id)
 
     def _note_newest(self, connection: sqlite3.Connection) -> int:
         """Return the number of the newest wide row, having noted whether somebody else has added some."""
@@ -299,6 +301,7 @@ class SqliteRecords(SqliteStore):
             return True  # for _attempt to find out what is wrong with it
 
     def _queue(self, record: Record) -> None:
+        self._written[record.run_id] += 1
         values = module, fast, stable, members, version, packages, python = _code_of(record)
         # Dicts by identity: to write them out costs 5 us.
         code = self._share(_CODE, (module, fast, stable, id(members), version, id(packages), python), values)

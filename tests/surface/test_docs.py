@@ -181,7 +181,7 @@ def test_page_on_changes_has_the_edits_that_are_tested(run_python):
     tables = run_python(str(ROOT / "tests" / "end_to_end" / "test_edit_probes.py")).stdout
     page = (ROOT / "docs" / "what_counts_as_a_change.rst").read_text(encoding="utf-8")
     hint = "put what python tests/end_to_end/test_edit_probes.py prints between the two comments of the page"
-    assert tables in page, hint
+    assert tables and tables in page, hint
 
 
 def modules_with_examples() -> list[str]:
