@@ -77,7 +77,7 @@ def _result_row(row: Any, root: str) -> list[str]:
         clipped(f"{row.family}({', '.join([f'{name}={value}' for name, value in row.parameters.items()])})"),
         row.state,
         f"{row.seconds:.2f}" if known and row.state != "accepted" else "",
-        in_bytes(row.bytes),
+        in_bytes(row.bytes) if row.bytes else "",
         about,
     ]
 
@@ -95,15 +95,11 @@ def _accept(target: str, words: tuple[str, ...], folder: str | None, no_upstream
     """
     selection = select_tasks(target, words, folder)
     found = survey(selection.tasks, upstream=not no_upstream)
-    reasons = Words()
-    _print_some(
-        [
-            f"{'accept' if yes else 'would accept'}  {named(node.task)}  ({reasons.of(node) or 'other data upstream'})"
-            for node in found.nodes
-        ]
-    )
+    verb, reasons = "accepted" if yes else "would accept", Words()
+    lines = [f"{verb}  {named(node.task)}  ({reasons.of(node) or 'other data upstream'})" for node in found.nodes]
     if yes:
         found.write()
+    _print_some(lines)
     _print_some([f"cannot accept  {named(node.task)}  ({why})" for node, why in found.left])
     click.echo(_accepted(found, yes))
     return OK

@@ -159,6 +159,11 @@ class TaskLedger:
         for store, tasks in announced.items():
             store.records.building(tasks, self._run_id)
             self._release(store)
+        self.commit()  # of folders in which there is nothing to announce
+        with _handing_over:  # not before: who takes one over must find it announced
+            for node in batch:
+                if node in self._held:
+                    _waiting[self._held[node], node.task.task_id] = self
         fail_point("ledger.announced")
         return True
 
@@ -182,7 +187,6 @@ class TaskLedger:
             return False
         with _handing_over:
             self._held[node] = store
-            _waiting[store, key] = self
         return True
 
     def _look_again(self, node: Any) -> State | None:

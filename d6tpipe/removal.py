@@ -148,7 +148,7 @@ class Removal:
         found = []
         for members, word in ((self.going, verb), (self.staying, "keep")):
             for one in members[:most]:
-                what = _shown(one.path) if one.path else f"the record of {one.task}, which has no output"
+                what = _shown(one.path) if one.path else f"the record of {one.task} alone"
                 found.append(f"{word}  {what}{f'  ({one.why})' if one.why else ''}")
             if len(members) > most:
                 found.append(f"... and {len(members) - most} more")

@@ -261,7 +261,10 @@ def test_accept_shows_what_it_would_record_and_records_it_with_yes(fresh, built,
     ] == done.stdout.splitlines()
     assert before == snapshot(built / "data")
     done = cli("accept", "flow.py:Report", "--yes")
-    assert ["accept  Scale(by=2)  (code of scale())", "Accepted 1 task as it is (2 fresh)."] == done.stdout.splitlines()
+    assert [
+        "accepted  Scale(by=2)  (code of scale())",
+        "Accepted 1 task as it is (2 fresh).",
+    ] == done.stdout.splitlines()
     assert [] == built_tasks(cli("run", "flow.py:Report", "--stale", "rerun"))
     assert "Nothing to accept (3 fresh).\n" == cli("accept", "flow.py:Report", "--yes").stdout
 
@@ -297,6 +300,7 @@ def test_accept_of_what_is_being_built_is_exit_1_and_names_the_process(cli, buil
         holder.communicate()
     assert 1 == done.returncode
     assert f"process {holder.pid}" in done.stderr and "nothing was accepted" in done.stderr
+    assert "" == done.stdout
     assert "Traceback" not in done.stderr
     assert "1 task would" in cli("accept", "flow.py:Report").stdout
 
@@ -405,6 +409,36 @@ def test_results_can_be_limited(cli, built):
 def test_results_of_nothing_say_where_was_looked(cli, project):
     assert "Nothing is recorded in data (there is no such folder)." in cli("results").stdout
     assert "Nothing is recorded of tasks X in elsewhere" in cli("results", "--dir", "elsewhere", "--family", "X").stdout
+
+
+READ_ONLY = """
+    d6tpipe.set_dir("data")
+    class Built(d6tpipe.tasks.TaskPickle):
+        version = "2"
+        def run(self):
+            self.save([1, 2])
+    from d6tpipe.acceptance import survey
+    print(list(d6tpipe.catalog().state), list(d6tpipe.plan(Built()).state), len(survey(Built()).nodes))
+    print(len(d6tpipe.clean(Built())), list(d6tpipe.clean().why))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_questions_about_records_work_in_a_read_only_folder(as_ordinary_user, common_folder, snapshot):
+    class Built(d6tpipe.tasks.TaskPickle):
+        version = "1"
+
+        def run(self):
+            self.save([1, 2])
+
+    d6tpipe.set_dir(common_folder / "data")
+    d6tpipe.run(Built(), execution_summary=False)
+    for path in [*common_folder.rglob("*"), common_folder]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = snapshot(common_folder)
+    done = as_ordinary_user(READ_ONLY)
+    assert "['finished'] ['stale'] 1\n0 [" in done.stdout
+    assert before == snapshot(common_folder)
 
 
 # ---- what all commands have in common

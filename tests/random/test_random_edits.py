@@ -838,11 +838,11 @@ def ask_and_compare(world: World, goals: list[Task]) -> None:
     nodes = {number(node.task): node for node in graph.order}
     for t, verdict in known.items():
         node = nodes[t]
-        assert node.complete == verdict.complete, f"{t} is complete"
+        assert node.complete == verdict.complete, f"{t} is complete: {node.complete} for {node.reasons}"
         if world.mode != "ignore" and world.of_kind(t) not in (*JOINS, *EXTERNAL):
             kinds = {str(reason.kind) for reason in node.reasons}
             passed = {"input_data"} if verdict.murky else set()
-            assert kinds - passed == verdict.kinds - passed, f"reasons of {t}"
+            assert kinds - passed == verdict.kinds - passed, f"reasons of {t}: {kinds}, not {verdict.kinds}"
     dry = d6tpipe.run(tasks, stale=world.mode, dry_run=True, execution_summary=False, progress=False)
     pending = {number(task) for task, state in dry.states.items() if str(state) == "pending"}
     wanted, todo = set(), list(goals)
@@ -851,7 +851,7 @@ def ask_and_compare(world: World, goals: list[Task]) -> None:
         if t not in wanted and not known[t].complete:
             wanted.add(t)
             todo += known[t].needs
-    assert pending == wanted, "what a dry run would do"
+    assert pending == wanted, f"what a dry run would do: {pending}, not {wanted}"
     assert before == (world.stamps(), _records_stamp()), "a question writes nothing"
 
 
@@ -923,7 +923,7 @@ def compare_states(world: World, expected: Expected, result) -> None:
         ours = {t for t, found in expected.states.items() if found == state and world.of_kind(t) not in JOINS}
         if state == "cached":  # what bodies ask for is this or "fresh", depending on when they do
             theirs, ours = theirs & expected.early, ours & expected.early
-        assert theirs == ours, state
+        assert theirs == ours, f"{state}: {theirs}, not {ours}"
     bad = {"failed", "upstream_failed"} & set(expected.states.values())
     assert result.ok == (not bad)
     failed = {t for t, state in expected.states.items() if state == "failed"}
