@@ -13,6 +13,7 @@ from typing import Any
 import luigi
 from luigi.task import flatten
 
+from d6tpipe import plugins
 from d6tpipe.binding import FRAME, Frame
 from d6tpipe.errors import GraphError, MissingOutputError, PipeError, is_ours, shown, told, warn
 from d6tpipe.interfaces import Failure, Outcome, State
@@ -71,6 +72,12 @@ class BodyRunner:
 
     def __init__(self) -> None:
         self._folders: set[str] = set()
+
+    def close(self) -> None:
+        """Remove what others that were killed while this ran have left in the folders of the bodies."""
+        files = plugins.load("files", "local")
+        for folder in self._folders:
+            files.sweep(folder)
 
     def __call__(self, node: Any, used: bool) -> Outcome:
         """Run the body of ``node.task``.

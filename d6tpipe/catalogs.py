@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,9 +12,10 @@ from d6tpipe.errors import GraphError
 from d6tpipe.examiner import Examiner, store_of
 from d6tpipe.flow import as_tasks, build_graph
 from d6tpipe.holds import holder
+from d6tpipe.origins import parameters_in
 from d6tpipe.policy import Policy
 from d6tpipe.records import Record
-from d6tpipe.removal import Removal, impossible, unneeded
+from d6tpipe.removal import Removal, impossible, is_no_file, unneeded
 from d6tpipe.stores import MEMORY, Store, store_at
 from d6tpipe.workflows import Workflow, WorkflowMulti
 
@@ -53,7 +53,7 @@ def catalog(root: Any = None, family: str | None = None) -> Any:
         ``seconds``     how long the body ran
         ``run_id``, ``host``, ``git_commit``, ``python``: of the run that built it
         ``error``       what a failed body has raised
-        ``exists``      whether all outputs are there now
+        ``exists``      whether all outputs are there now; those that are no files are not looked at
         ==============  ==========================================================================================
 
     Effects
@@ -75,12 +75,12 @@ def catalog(root: Any = None, family: str | None = None) -> Any:
 
 
 def _row(record: Record, store: Store) -> tuple[Any, ...]:
-    outputs = [output for output in record.outputs if output.format != "cache"]
+    outputs = [output for output in record.outputs if not is_no_file(record, output)]
     there = [os.path.exists(store.absolute(output.path)) for output in outputs]
     return (
         record.family,
         record.task_id,
-        json.loads(record.parameters),
+        parameters_in(record) or {},
         _state(record, store),
         [output.path for output in record.outputs],
         sum([output.size for output in outputs if output.size > 0]),
@@ -91,7 +91,7 @@ def _row(record: Record, store: Store) -> tuple[Any, ...]:
         record.git_commit,
         record.python,
         record.error,
-        bool(there) and all(there),
+        bool(record.outputs) and all(there),
     )
 
 

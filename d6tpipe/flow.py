@@ -259,6 +259,7 @@ def run(
 
     executor = plugins.load("executors", "serial")()
     ledger = TaskLedger(view, examiner, run_id, again)
+    bodies = BodyRunner()
     try:
         ledger.adopt(node for node in graph.order if node.state is State.FROZEN)
         with bar or nullcontext():
@@ -268,7 +269,7 @@ def run(
                 view,
                 executor,
                 ledger,
-                BodyRunner(),
+                bodies,
                 report if reporters else _quiet,
                 refuse=missing_input,
                 fail=lambda node, error: failure_of(node.task, error),
@@ -282,6 +283,7 @@ def run(
     finally:
         executor.close()
         ledger.close()
+        bodies.close()
     result = finish()
     if abort:
         result.raise_failure()

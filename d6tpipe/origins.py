@@ -20,7 +20,7 @@ from d6tpipe.errors import told
 from d6tpipe.identity import task_id_text
 from d6tpipe.records import Record
 
-__all__ = ["IMPOSSIBLE", "POSSIBLE", "UNKNOWN", "Origins"]
+__all__ = ["IMPOSSIBLE", "POSSIBLE", "UNKNOWN", "Origins", "parameters_in"]
 
 POSSIBLE, IMPOSSIBLE, UNKNOWN = "possible", "impossible", "unknown"
 
@@ -89,7 +89,7 @@ def _module(name: str) -> ModuleType | str:
 
 def _answer(cls: Any, record: Record) -> tuple[str, str]:
     """Return whether a class can make the task of a record, and why not or why that is not known."""
-    texts = _read(record.parameters)
+    texts = parameters_in(record)
     if texts is None:
         return UNKNOWN, "its parameters are not known"
     declared = dict(cls.get_params())
@@ -122,9 +122,10 @@ def _same(task_id: str, record: Record) -> bool:
     return task_id.rpartition("_")[2] == record.task_id.rpartition("_")[2]
 
 
-def _read(parameters: str) -> Mapping[str, str] | None:
+def parameters_in(record: Record) -> Mapping[str, str] | None:
+    """Return the parameters that are recorded, as text; None if they are damaged."""
     try:
-        found = json.loads(parameters)
+        found = json.loads(record.parameters)
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

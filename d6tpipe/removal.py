@@ -21,7 +21,7 @@ from d6tpipe.origins import IMPOSSIBLE, UNKNOWN, Origins
 from d6tpipe.records import OutputRecord, Record
 from d6tpipe.stores import Store, store_at
 
-__all__ = ["Candidate", "Removal", "everything", "impossible", "in_bytes", "unneeded"]
+__all__ = ["Candidate", "Removal", "everything", "impossible", "in_bytes", "is_no_file", "unneeded"]
 
 
 class Candidate:
@@ -165,7 +165,7 @@ class Removal:
         """Return the outputs of a record that are files, or folders, and there; by absolute path."""
         found = {}
         for output in record.outputs:
-            if output.path and not _is_no_file(record, output):
+            if output.path and not is_no_file(record, output):
                 path = os.path.normpath(self.store.absolute(output.path))
                 if os.path.lexists(path):
                     found[path] = output
@@ -180,7 +180,7 @@ class Removal:
         outputs = self._existing(record)
         if record.observed:
             return dict.fromkeys(outputs or [""], "was not made here, only read")
-        stays = {output.path: "is not a file" for output in record.outputs if _is_no_file(record, output)}
+        stays = {output.path: "is not a file" for output in record.outputs if is_no_file(record, output)}
         for path, output in outputs.items():
             obstacle = self._obstacle(path, output)
             if obstacle:
@@ -211,7 +211,7 @@ def _says_what_was_asked_for(record: Record | None) -> bool:
     return bool(record.dynamic_inputs) or not record.accepted
 
 
-def _is_no_file(record: Record, output: OutputRecord) -> bool:
+def is_no_file(record: Record, output: OutputRecord) -> bool:
     """Return whether an output is something else: a table, an object in a bucket, a value in memory."""
     return output.format == "cache" or "://" in output.path or (record.stage == "finished" and output.size < 0)
 

@@ -492,7 +492,7 @@ class World:
         kinds: set[str] = set()
         others: set[Task] = set()
         if not self.present(t):
-            kinds = {"missing"} | ({"failed"} if record is not None and record.stage == FAILED else set())
+            kinds = {"missing"} | ({record.stage} - {FINISHED} if record is not None else set())
         elif record is None:
             kinds = {"untracked"}
         elif record.stage != FINISHED:

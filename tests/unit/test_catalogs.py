@@ -418,6 +418,7 @@ def test_an_output_that_is_no_file_stays_with_its_record(flow, path, size):
     record = next(record for record in store().records.all() if record.family == "Old")
     record.outputs[0].size = size
     store().records.write([record])
+    assert list(d6tpipe.catalog(family="Old").exists) == [True]
     assert [(False, "is not a file")] == [
         (row.delete, row.why) for row in d6tpipe.clean(flow.Get(), yes=True).itertuples()
     ]
