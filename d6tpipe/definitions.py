@@ -153,6 +153,11 @@ class Definition:
         """Name of each function, class or value that the code consists of to a short hash of it."""
         return self._fingerprint.members if self._fingerprint else {}
 
+    @property
+    def asked(self) -> list[type]:
+        """The task classes that the code names: what a body may ask for while it runs."""
+        return self._fingerprint.stopped if self._fingerprint else []
+
     def sources(self) -> dict[str, str]:
         """Return the source of each member, in one way of formatting."""
         return self._fingerprint.member_sources() if self._fingerprint else {}

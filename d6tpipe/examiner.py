@@ -116,6 +116,9 @@ class Examiner:
         if found is None:
             says = definition(cls)
             found = self._known[cls] = Known(says, self.policy.of_class(says))
+            if says.dynamic:  # looked at now, before bodies leave something in the globals that the code uses
+                for asked in says.asked:
+                    self.known(asked)
         return found
 
     def mode(self, task: Any) -> str:
@@ -283,8 +286,16 @@ class Examiner:
 
     def _by_id(self, old: InputRecord, node: Any) -> InputRecord:
         """Return a former input that could not be made a task again, with what is recorded of it now."""
-        record = store_of(node.task).records.get(old.task_id)
-        return InputRecord(old.key, old.task_id, record.digest if record is not None else b"no record")
+        store = store_of(node.task)
+        record = store.records.get(old.task_id)
+        if record is None:
+            return InputRecord(old.key, old.task_id, b"no record")
+        stat = plugins.load("files", "local").stat
+        as_left = store.root == MEMORY or all(
+            output.size < 0 or stat(store.absolute(output.path)) == (output.size, output.mtime_ns)
+            for output in record.outputs
+        )
+        return InputRecord(old.key, old.task_id, record.digest if as_left else b"modified")
 
     def recall(self, node: Any) -> list[Any]:
         """Return the tasks that the body of a node asked for when it was last built; empty if not all can be made."""

@@ -177,7 +177,10 @@ class _Answer:
     def chain(self, node: Node) -> list[Any]:
         found = [node.task]
         while node is not self.goal:
-            node = self._next[node]
+            above = self._next.get(node)
+            if above is None:  # a body asked for it once; by now its asker has to run anyway
+                break
+            node = above
             found.append(node.task)
         return found
 

@@ -222,6 +222,8 @@ def run(
     run_id = new_run_id()
     examiner = Examiner(Policy(stale, freeze, no_freeze, stale_ok), run_id)
     graph, goals, view = build_graph(roots, prune=not forcing, examiner=examiner)
+    for option in examiner.policy.unmatched(node.task for node in graph.order):
+        warn(f"{option}={freeze if option == 'freeze' else stale_ok!r}: no task of the flow is meant")
     again = _forced_nodes(graph, goals, forced, forced_all, forced_all_upstream) if forcing else frozenset()
     again = frozenset(node for node in again if not is_external(node.task))
     if confirm and any(node.complete for node in again):

@@ -207,6 +207,9 @@ class TaskLedger:
         node.present, was_present = True, node.present
         if again(node, known.compared, row, stats, view):
             return State.CACHED
+        if mode == "warn" and was_present and row is not None and row[0] == "finished":
+            if self._examiner.policy.tolerates(task):
+                return State.STALE
         if mode == "frozen" and was_present and (row is None or row[0] == "finished"):
             return State.FROZEN
         return None
@@ -276,7 +279,7 @@ class TaskLedger:
                 self._write_if_unchanged(node, record)
         self._examiner.renewed.clear()
         for node, outputs in self._examiner.observed.items():
-            if node.state not in (State.BUILT, State.FAILED):
+            if node.state not in (State.BUILT, State.FAILED, State.FROZEN):  # these have a record of their own by now
                 self._write_if_unchanged(node, self._observed(node, outputs))
         self._examiner.observed.clear()
 
@@ -286,6 +289,7 @@ class TaskLedger:
             if not joins(node.task) and not is_external(node.task):
                 record = self.record(node, None, 0.0)
                 record.accepted = True
+                node.digest = record.digest
                 self._write(node, record)
 
     def _write_if_unchanged(self, node: Any, record: Record) -> None:

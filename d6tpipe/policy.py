@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import luigi
@@ -47,10 +47,20 @@ class Policy:
         self._tolerated = None if stale_ok is None else matcher(stale_ok, "stale_ok")
         self.per_task = freeze is not None or stale_ok is not None
 
+    def unmatched(self, tasks: Iterable[Any]) -> list[str]:
+        """Return which of ``freeze`` and ``stale_ok`` mean none of these tasks."""
+        tests = {"freeze": self._frozen, "stale_ok": self._tolerated}
+        tasks = list(tasks) if self.per_task else []
+        return [name for name, test in tests.items() if test is not None and not any(test(task) for task in tasks)]
+
     def of_class(self, found: Any) -> str:
         """Return the mode of a class, given its definition: one of `MODES` or "frozen"."""
         mode = self.stale or found.stale or settings.stale
         return "frozen" if found.freeze and not self.no_freeze and mode != "ignore" else mode
+
+    def tolerates(self, task: Any) -> bool:
+        """Return whether the outputs of a task are to be used this time whatever has changed."""
+        return self._tolerated is not None and self._tolerated(task)
 
     def of_task(self, task: Any, mode: str) -> str:
         """Return the mode of a task whose class has `mode`."""
@@ -58,7 +68,7 @@ class Policy:
             return mode
         if self._frozen is not None and self._frozen(task):
             return "frozen"
-        if mode == "rerun" and self._tolerated is not None and self._tolerated(task):
+        if mode == "rerun" and self.tolerates(task):
             return "warn"
         return mode
 
@@ -69,7 +79,7 @@ def matcher(wanted: Any, option: str) -> Callable[[Any], bool]:
     Parameters
     ----------
     wanted : text, task, class or a list of those
-        Text: part of the task as it is shown, ``Train(model=ols)``, upper or lower case.
+        Text: part of the task as it is shown, ``Train(model='ols')``, upper or lower case.
     option : str
         Name of the option, for the error.
     """
@@ -87,6 +97,6 @@ def matcher(wanted: Any, option: str) -> Callable[[Any], bool]:
             raise ParameterError(
                 f"{option} does not know what this means",
                 facts={"got": repr(member)},
-                hint=f"Write part of the task as it is shown, {option}='Train(model=ols)', or pass tasks or classes.",
+                hint=f"Write part of the task as it is shown, {option}=\"Train(model='ols')\", or pass tasks.",
             )
     return lambda task: any(test(task) for test in tests)

@@ -44,6 +44,8 @@ class Store:
 
     def relative(self, path: str) -> str:
         """Return `path` as it is recorded: relative to the folder if it lies in it, so that the folder can be moved."""
+        if not path or "://" in path:  # no place on this disk
+            return path
         if not path.startswith(self.root):
             path = os.path.abspath(path)
         inside = path.startswith(self.root + os.sep)
@@ -51,7 +53,9 @@ class Store:
 
     def absolute(self, recorded: str) -> str:
         """Return where a recorded path is now."""
-        return recorded if self.root == MEMORY else os.path.join(self.root, recorded)
+        if self.root == MEMORY or not recorded or "://" in recorded:
+            return recorded
+        return os.path.join(self.root, recorded)
 
 
 def store_at(root: str) -> Store:

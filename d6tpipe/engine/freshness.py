@@ -71,7 +71,7 @@ def judge(nodes: Iterable[Node], view: TaskView) -> None:
                 if not need.complete:
                     done = not view.cascades(node)
                     break
-        if node.recalled and not (done or _sound(node)):
+        if node.recalled and not (done or _asks_the_same(node)):
             node.needs = node.needs[: -node.recalled]  # it will run anyway, and may ask for others
             node.recalled = 0
         node.complete = done
@@ -154,9 +154,14 @@ def _inherit(node: Node, altered: set[Node], view: TaskView) -> None:
         node.reasons = tuple([Reason(ReasonKind.INPUT_DATA, because_of=need.task) for need in changed])
 
 
-def _sound(node: Node) -> bool:
-    """Return whether the record of a node speaks for it: then it need not run if what it waits for comes out equal."""
-    return node.standing is Standing.FRESH
+def _asks_the_same(node: Node) -> bool:
+    """Return whether a body would ask for what it asked for last time: nothing else has changed."""
+    if node.standing is Standing.FRESH:
+        return True
+    recalled = {id(need.task) for need in node.needs[-node.recalled :]}
+    return node.standing is Standing.STALE and all(
+        reason.kind is ReasonKind.INPUT_DATA and id(reason.because_of) in recalled for reason in node.reasons
+    )
 
 
 def again(node: Node, code: bytes, row: Any, stats: Stats | None, view: TaskView) -> bool:

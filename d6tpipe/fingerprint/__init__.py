@@ -117,6 +117,11 @@ class Fingerprint:
             ]
         self.fast = f"{PYTHON}-{digest(chr(10).join(lines).encode())}"
 
+    @property
+    def stopped(self) -> list[type]:
+        """The classes that the code names and that were not entered."""
+        return list(self._walk.stopped)
+
     def __repr__(self) -> str:
         return f"<Fingerprint {self.fast}, {len(self._walk.nodes)} members>"
 

@@ -128,6 +128,7 @@ class Walk:
         self._classes: list[tuple[type, Any, list[str], list[Any]]] = []
         self._pins: list[tuple[Callable[[Any], list[Any]], Any, list[Any]]] = []
         self.nodes: list[Node] = []
+        self.stopped: list[type] = []  # classes that were named and not entered
         self._own = {id(cls) for cls in root.__mro__ if self._is_own(cls)} if isinstance(root, type) else set()
         start: list[Any] = []
         self._named(start, root, "value", "", 0)
@@ -332,6 +333,7 @@ class Walk:
         elif issubclass(kind, type):
             if id(value) not in self._own and self._stop(value):
                 parts.append(f"task:{value.__qualname__}")
+                self.stopped.append(value)
             elif self._is_own(value):
                 parts.append(self._node(id(value), value.__qualname__, str(value.__module__), value))
             else:

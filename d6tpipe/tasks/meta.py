@@ -234,16 +234,21 @@ def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame, note: Any) -
 def ensure_folders(folders: set[str], known: set[str] | None) -> None:
     """Make the folders that a body may write into; `known` ones were seen in this run already.
 
-    The first time that a run comes to a folder, what killed processes left there is removed.
+    The first time that a run (or, by hand, this process) comes to a folder, what killed processes left is removed.
     """
     files = plugins.load("files", "local")
     for folder in folders:
         if known is None:
             files.ensure_folder(folder)
+            if folder not in _swept_by_hand:
+                files.sweep(folder)
+                _swept_by_hand.add(folder)
         elif folder not in known:
             files.ensure_folder(folder)
             files.sweep(folder)
             known.add(folder)
 
+
+_swept_by_hand: set[str] = set()
 
 _WRAPPERS: dict[str, Callable[[Any], Any]] = {"run": _wrap_run, "requires": _wrap_requires}

@@ -12,7 +12,6 @@ import os
 import queue
 import random
 import re
-import resource
 import shutil
 import signal
 import sqlite3
@@ -29,9 +28,9 @@ import pytest
 
 from d6tpipe.failpoints import VARIABLE
 from d6tpipe.storage.files import temporary_owner
-from d6tpipe.storage.sqlite_records import SqliteRecords
 
 ROOT = Path(__file__).resolve().parents[2]
+# Not D6TPIPE_...: those are settings, and tests start without any.
 NIGHTLY = bool(os.environ.get("NIGHTLY"))
 pytestmark = [
     pytest.mark.slow,
@@ -122,7 +121,8 @@ FLOW = '''
             begins(self)
             parts = yield [Part(n=n) for n in range(3)]
             fail_point("body.asked")
-            self.save({"value": [EDITION, self.inputLoad(keys="b")["value"], *[part.load()["value"] for part in parts]]})
+            values = [part.load()["value"] for part in parts]
+            self.save({"value": [EDITION, self.inputLoad(keys="b")["value"], *values]})
 
     class Plain(luigi.Task):
         def requires(self):
@@ -227,7 +227,8 @@ def work(job):
         dp.set_dir(job["root"])
         try:
             import shop
-            exec(compile(job["code"], "job", "exec"), {**vars(shop), "dp": dp, "run": run, "by_hand": by_hand, "answer": answer})
+            names = {**vars(shop), "dp": dp, "run": run, "by_hand": by_hand, "answer": answer}
+            exec(compile(job["code"], "job", "exec"), names)
         except BaseException:
             answer["error"] = traceback.format_exc()
         atexit._run_exitfuncs()
@@ -336,7 +337,9 @@ class Case:
         return [
             str(path.relative_to(self.root))
             for path in self.root.rglob("*")
-            if temporary_owner(path.name) or "luigi-tmp" in path.name or path.name.endswith(("-wal", "-shm", "-journal"))
+            if temporary_owner(path.name)
+            or "luigi-tmp" in path.name
+            or path.name.endswith(("-wal", "-shm", "-journal"))
         ]
 
     def remove(self) -> None:
@@ -491,10 +494,7 @@ def after_a_kill(
     assert clean[edition] == held["values"]
     last = case.do(f"run(Everything(), stale='{modes[-1]}')", edition).ok()
     assert last["ran"] == ["Mem"], "what is in memory ends with its process; nothing else has to run again"
-    left = case.leftovers()
-    # Two gaps, each with a test of its own below that fails.
-    gaps = "by_hand" in code or any(".d6tpipe" in name for name in left)
-    assert gaps or not left, left
+    assert [] == case.leftovers()
     return done.killed
 
 
@@ -504,7 +504,11 @@ def test_killed_at_any_point_the_next_run_ends_as_a_clean_one(
 ) -> None:
     start, code, edition, modes = SCENARIOS[scenario]
     passed = cases.new(start).do(code, edition).ok()["passed"]
-    kills = [f"{point}*{turn}" for point, count in passed.items() for turn in chosen(count, 3)]
+    kills = [
+        f"{point}*{turn}"
+        for point, count in passed.items()
+        for turn in chosen(count, 3 if "by hand" not in scenario else 2)
+    ]
 
     def one(point: str) -> tuple[str, Any]:
         case = cases.new(start)
@@ -539,7 +543,7 @@ def test_killed_again_and_again_the_last_run_ends_as_a_clean_one(cases: Cases, c
         case.remove()
         return ""
 
-    assert not list(filter(None, cases.each(one, range(300 if NIGHTLY else 15))))
+    assert not list(filter(None, cases.each(one, range(300 if NIGHTLY else 12))))
 
 
 def test_every_fail_point_of_a_run_is_among_those(cases: Cases) -> None:
@@ -550,7 +554,6 @@ def test_every_fail_point_of_a_run_is_among_those(cases: Cases) -> None:
     assert not ELSEWHERE & passed
 
 
-@pytest.mark.xfail(reason="nobody sweeps .d6tpipe, where a half-made database has a temporary name")
 def test_a_database_that_was_killed_while_it_was_made_leaves_nothing(cases: Cases) -> None:
     case = cases.new()
     assert case.do("run(Everything())", point="records.made").killed
@@ -558,17 +561,17 @@ def test_a_database_that_was_killed_while_it_was_made_leaves_nothing(cases: Case
     assert [] == case.leftovers()
 
 
-@pytest.mark.xfail(reason="bodies run by hand do not sweep, and a run finds nothing to do there")
 def test_a_body_run_by_hand_removes_what_a_killed_one_has_left(cases: Cases) -> None:
     case = cases.new("built")
     assert case.do("by_hand(Pair())", point="write.filled").killed
-    assert 1 == len(case.leftovers())
+    assert any(".tmp-" in name for name in case.leftovers())
     case.do("by_hand(Pair())").ok()
     case.do("run(Everything())").ok()
     assert [] == case.leftovers()
 
 
 # ---- records that are damaged, gone, or out of reach
+
 
 def nothing_is_lost(case: Case, clean: dict[int, Any], warned: str = "") -> Done:
     """Demand that a run finds all outputs, and so do those after it; return the first.
@@ -650,8 +653,8 @@ def test_a_folder_in_place_of_the_records_stops_nothing(cases: Cases, clean: dic
 
 def places(size: int, last: int, some: int) -> list[int]:
     """Return where to cut a file of `size` bytes: near its start, at edges, and in the `last` bytes."""
-    edges = {at + near for at in (0, 32, size // 2, size - last, size) for near in (-1, 0, 1)}
-    step = 5 if NIGHTLY else last // some
+    edges = {at + near for at in (0, size // 2, size - last, size) for near in (-1, 0)}
+    step = 5 if NIGHTLY else last // some + 1
     return sorted(at for at in {*edges, *range(size - last, size, step)} if 0 <= at < size)
 
 
@@ -676,7 +679,7 @@ def test_a_log_cut_anywhere_in_its_end_and_the_next_run_ends_as_a_clean_one(
         case.remove()
         return ""
 
-    assert not list(filter(None, cases.each(one, places(size, 2 * 4120, 8))))
+    assert not list(filter(None, cases.each(one, places(size, 2 * 4120, 4))))
 
 
 def test_a_database_cut_anywhere_in_its_last_page_loses_no_output(cases: Cases, clean: dict[int, Any]) -> None:
@@ -692,7 +695,7 @@ def test_a_database_cut_anywhere_in_its_last_page_loses_no_output(cases: Cases, 
         case.remove()
         return ""
 
-    assert not list(filter(None, cases.each(one, places(size, 4096, 8))))
+    assert not list(filter(None, cases.each(one, places(size, 4096, 4))))
 
 
 @pytest.mark.parametrize(
@@ -769,7 +772,7 @@ def test_a_full_disk_fails_tasks_and_keeps_what_was_there(
 ) -> None:
     before = cases.new(start).contents()["values"] if start else {}
     failed = finished = 0
-    for pages in range(0, 120, 1 if NIGHTLY else 9):
+    for pages in range(0, 120, 1 if NIGHTLY else 12):
         case = on_small_disk(cases, small_disk, start, pages * 4096)
         done = case.do(f"run({NO_OWN_FILES}, stale='rerun'); answer.update(contents())", edition).ok()
         failed += bool(done["failures"])
