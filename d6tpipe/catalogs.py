@@ -51,7 +51,7 @@ def catalog(root: Any = None, family: str | None = None) -> Any:
         ``bytes``       of all outputs together, as recorded
         ``built``       when the body ended, UTC; of accepted ones, when that was said
         ``seconds``     how long the body ran
-        ``run_id``, ``host``, ``git_commit``, ``python``: of the run that built it
+        ``run_id``      of the run that built it, as are ``host``, ``git_commit`` and ``python``
         ``error``       what a failed body has raised
         ``exists``      whether all outputs are there now; those that are no files are not looked at
         ==============  ==========================================================================================

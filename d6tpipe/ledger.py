@@ -37,11 +37,12 @@ from d6tpipe.examiner import (
 )
 from d6tpipe.failpoints import fail_point
 from d6tpipe.integrity import note_written
-from d6tpipe.interfaces import Outcome, State
+from d6tpipe.interfaces import Outcome, Standing, State
 from d6tpipe.machine import boot_id, host_name
 from d6tpipe.records import OutputRecord, Record, seal, source_key
 from d6tpipe.stores import MEMORY, Store, close_all
 from d6tpipe.tasks import TaskAggregator
+from d6tpipe.tasks.data import METADATA
 from d6tpipe.tasks.external import is_external
 from d6tpipe.tasks.outputs import has_older_name, locate
 
@@ -96,10 +97,11 @@ class TaskLedger:
             return State.RUNNING
         if _runs_already(node.task):  # refused where bodies start
             return State.RUNNING
-        if not self._start(node):
-            if node not in self._done and not self._claim_batch(node, coming):
+        if not self._start(node) and node not in self._done:
+            if not self._claim_batch(node, coming):
                 return State.PENDING
-            self._start(node)
+            if not self._start(node) and node not in self._done:  # another thread has taken it over meanwhile
+                return State.PENDING
         state = self._done.pop(node, State.RUNNING)
         if state is State.FROZEN:
             self.adopt([node])
@@ -207,11 +209,13 @@ class TaskLedger:
         node.present, was_present = True, node.present
         if again(node, known.compared, row, stats, view):
             return State.CACHED
-        if mode == "warn" and was_present and row is not None and row[0] == "finished":
-            if self._examiner.policy.tolerates(task):
+        if mode == "warn" and was_present is False and node.standing is Standing.STALE:
+            return State.STALE  # somebody else has built it meanwhile, with other code or data: complete, that is
+        if was_present and node.standing is not Standing.LOST and (row is None or row[0] == "finished"):
+            if mode == "frozen":
+                return State.FROZEN
+            if mode == "warn" and self._examiner.policy.tolerates(task):
                 return State.STALE
-        if mode == "frozen" and was_present and (row is None or row[0] == "finished"):
-            return State.FROZEN
         return None
 
     def wait(self, nodes: Sequence[Any]) -> None:
@@ -334,6 +338,10 @@ class TaskLedger:
         store = store_of(task)
         facts = self._facts_of(cls, store)
         self._examiner.settle_inputs(node)
+        metadata = ""
+        if written and METADATA in written:
+            metadata = written[METADATA].digest.hex()
+            written = {key: facts for key, facts in written.items() if key != METADATA}
         outputs = self._outputs(task, store, written or {}, look)
         stats = tuple([(output.size, output.mtime_ns) for output in outputs])
         asked = getattr(node, "asked", None)
@@ -356,6 +364,7 @@ class TaskLedger:
             seal=expected(node, says.code, stats) or b"",
             started=time() - seconds,
             seconds=seconds,
+            metadata=metadata,
             **facts,
         )
 

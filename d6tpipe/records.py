@@ -139,6 +139,8 @@ class Record:
     stage : {"building", "saved", "finished", "failed"}
     error : str
         What a failed attempt has raised: type and message.
+    metadata : str
+        Digest of what the body has saved as metadata; empty if nothing.
     accepted : bool
         Whether somebody said "valid as it is" instead of building it.
     observed : bool
@@ -178,12 +180,14 @@ class Record:
     accepted: bool = False
     observed: bool = False
     error: str = ""
+    metadata: str = ""
 
     @property
     def digest(self) -> bytes:
         """What stands for the task and all its outputs together; what tasks downstream compare."""
         built = f"{self.run_id} {self.attempt} {self.started!r}"
-        return combined_digest(self.task_id, self.outputs, stats_text(self.outputs) if self.observed else built)
+        subject = f"{self.task_id} {self.metadata}" if self.metadata else self.task_id
+        return combined_digest(subject, self.outputs, stats_text(self.outputs) if self.observed else built)
 
     def to_dict(self) -> dict[str, Any]:
         """Return an object that JSON can hold, with its version under ``"schema"``."""

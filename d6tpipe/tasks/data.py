@@ -27,6 +27,10 @@ from d6tpipe.tasks.outputs import folder, has_older_name, layout, targets
 __all__ = ["TaskData"]
 
 
+METADATA = ""
+"""What metadata are called among the outputs that a body has written; no output can have this name."""
+
+
 class TaskData(Task):
     """A task that saves data as its output and loads data as its input.
 
@@ -338,7 +342,11 @@ class TaskData(Task):
         """
         self.metadata = data
         writer = plugins.load("formats", "pickle")
-        plugins.load("files", "local").write_stream(self._meta_path(), lambda stream: writer.dump(data, stream))
+        files = plugins.load("files", "local")
+        written = files.write_stream(self._meta_path(), lambda stream: writer.dump(data, stream))
+        frame = FRAME.get()
+        if frame is not None and frame.task is self:
+            frame.written[METADATA] = written
 
     def metaSave(self, data: Any) -> None:
         """Store metadata; the older name of `saveMeta`."""

@@ -404,7 +404,6 @@ JUST_BEFORE = """
 """
 
 
-@pytest.mark.xfail(reason="claim() takes a node that was taken over before it could start for its own")
 def test_what_another_thread_takes_over_at_the_last_moment_runs_once(start: Starter, tmp_path: Path) -> None:
     _, ran = start(tmp_path / "data", JUST_BEFORE)
     assert 50 == len(ran) and {1} == set(ran.values()), ran.most_common(5)
