@@ -817,7 +817,6 @@ def look(folder: Path) -> dict[str, Any]:
     }
 
 
-@pytest.mark.xfail(reason="the graph keeps what was recalled and then dropped, and no way leads from there to the goal")
 def test_a_task_that_asks_for_others_is_explained_after_a_kill(cases: Cases) -> None:
     cases.prepare("half", "run(Everything(), stale='rerun')", 2, "save.between", start="built")
     done = cases.new("half").do("print(dp.explain(Asks())); run(Asks(), dry_run=True, stale='warn')", 2).ok()

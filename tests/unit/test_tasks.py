@@ -376,7 +376,7 @@ def test_a_corrupt_file_names_it_and_says_how_to_rebuild():
     run(One())
     path = Path(One().output().path)
     path.write_bytes(b"\x80no pickle")
-    with pytest.raises(StorageError, match="reset") as caught:
+    with pytest.warns(UserWarning, match="modified"), pytest.raises(StorageError, match="reset") as caught:
         One().outputLoad()
     assert str(path) in str(caught.value)
 
