@@ -275,7 +275,6 @@ def settled(start: Starter, root: Path, clean: dict[int, Any], edition: int, sta
     (answer,), ran = start(root, RUN % stale + "\n" + VALUES, edition=edition)
     assert not ran and {"fresh"} == set(answer["states"].values())
     assert clean[edition] == answer["values"]
-    assert not [path for path in root.rglob("*") if path.name.endswith(("-wal", "-shm", "-journal"))]
 
 
 @pytest.mark.parametrize("turn", range(ROUNDS))
@@ -286,6 +285,8 @@ def test_eight_processes_build_each_of_fifty_tasks_once(
     answers, ran = start(root, *[RUN % "warn"] * 8)
     assert 50 == len(ran) and {1} == set(ran.values()), ran.most_common(5)
     assert 50 == sum(state == "built" for answer in answers for state in answer["states"].values())
+    # (Who is killed last, with nothing left to do for the others, leaves a log to the next run that writes.)
+    assert not [path for path in root.rglob("*") if path.name.endswith(("-wal", "-shm", "-journal"))]
     settled(start, root, clean, 1)
     # The same again after an edit.
     answers, ran = start(root, *[RUN % "rerun"] * 8, edition=2)
