@@ -11,10 +11,13 @@ from collections.abc import MutableMapping
 from itertools import count
 from typing import Any
 
-__all__ = ["api", "data", "keep", "pipe_default_name", "pipes", "stamp", "stamps"]
+__all__ = ["api", "data", "keep", "pipe_default_name", "pipes", "puts", "stamp", "stamps"]
 
 stamps: dict[str, tuple[int, bytes]] = {}
 """Path to (number, digest) of the values that tasks have saved; ask `stamp`, which knows what no longer counts."""
+
+puts: dict[str, int] = {}
+"""Path to a number that no other value has, for values put in by hand, too: two of them are not taken for one."""
 
 
 class _Values(dict[str, Any]):
@@ -22,10 +25,12 @@ class _Values(dict[str, Any]):
 
     def __setitem__(self, path: str, value: Any) -> None:
         stamps.pop(path, None)
+        puts[path] = next(_numbers)
         super().__setitem__(path, value)
 
     def __delitem__(self, path: str) -> None:
         stamps.pop(path, None)
+        puts.pop(path, None)
         super().__delitem__(path)
 
     # Those of dict change the values without a call of the two methods above.

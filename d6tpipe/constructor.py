@@ -178,6 +178,13 @@ class Blueprint:
                 found[name] = text(parameter, value)
         return found
 
+    def ignored(self, values: Mapping[str, Any]) -> list[str]:
+        """Return the parameters that are not part of the identity because they are at their default."""
+        if not self.ignores_defaults:
+            return []
+        names = self.identity_names
+        return [name for name in names if self._is_ignored_default(name, self.by_name[name], values[name])]
+
     def _is_ignored_default(self, name: str, parameter: luigi.Parameter, value: Any) -> bool:
         if not getattr(parameter, "ignore_default", False) or parameter._default is _NO_DEFAULT:
             return False

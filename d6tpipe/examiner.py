@@ -276,7 +276,7 @@ class Examiner:
         """Return what a node needs with the digests of now, in the order of needing."""
         if not node.needs:
             return []
-        names = _names(node.requires) if node.names and isinstance(node.requires, Mapping) else {}
+        names = _names(node.requires) if node.names else {}
         found = []
         for number, need in enumerate(node.needs):
             static = number < len(node.needs) - node.recalled
@@ -423,7 +423,7 @@ def stat_of(output: OutputRecord) -> tuple[int, int] | None:
         if output.path not in cache.data:
             return None
         stamp = cache.stamp(output.path)
-        return (-1, 0) if stamp is None else (-1, stamp[0])
+        return (-1, cache.puts.get(output.path, 0) if stamp is None else stamp[0])
     if not output.path or "://" in output.path:
         return (-1, 0)
     return plugins.load("files", "local").stat(output.path)
@@ -489,19 +489,27 @@ def _read(parameters: str) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _names(structure: Mapping[Any, Any], before: str = "") -> dict[Any, str]:
-    """Return the name of each task in what ``requires`` returned; of a task that is there twice, the first."""
-    found: dict[Any, str] = {}
-    for key, member in structure.items():
+def _names(structure: Any) -> dict[Any, str]:
+    """Return where each task is in what ``requires`` returned; empty for one task, and for a flat list without repeats.
+
+    The name in a dict, the number in a list, joined by dots; of a task that is there twice, all its places.
+    """
+    if isinstance(structure, luigi.Task) or structure is None:
+        return {}
+    if isinstance(structure, (list, tuple)):
+        tasks = [member for member in structure if isinstance(member, luigi.Task)]
+        if len(tasks) == len(structure) == len(set(tasks)):
+            return {}
+    found: dict[Any, list[str]] = {}
+    pending: list[tuple[str, Any]] = [("", structure)]
+    while pending:
+        place, member = pending.pop()
         if isinstance(member, luigi.Task):
-            found.setdefault(member, f"{before}{key}")
-        elif isinstance(member, Mapping):
-            for task, name in _names(member, f"{before}{key}.").items():
-                found.setdefault(task, name)
-        elif isinstance(member, Iterable):
-            for task in flatten(member):
-                found.setdefault(task, f"{before}{key}")
-    return found
+            found.setdefault(member, []).append(place)
+        elif isinstance(member, (Mapping, Iterable)) and not isinstance(member, (str, bytes)):
+            inner = member.items() if isinstance(member, Mapping) else enumerate(member)
+            pending += reversed([(f"{place}.{key}" if place else str(key), part) for key, part in inner])
+    return {task: ",".join(places) for task, places in found.items()}
 
 
 # ---- tasks that a body asked for, as text
@@ -509,9 +517,13 @@ def _names(structure: Mapping[Any, Any], before: str = "") -> dict[Any, str]:
 
 def reference(task: Any) -> str:
     """Return text from which a task can be made again: module, class, parameters, data folder."""
-    path = task._bound_path() if isinstance(task, Task) else None
+    path, parameters = None, json.loads(parameters_of(task))
+    if isinstance(task, Task):
+        path = task._bound_path()
+        for name in blueprint(type(task)).ignored(task.__dict__):
+            del parameters[name]  # at another default by then it is still this task
     place = [type(task).__module__, type(task).__qualname__, task.task_family]
-    return json.dumps([*place, json.loads(parameters_of(task)), path])
+    return json.dumps([*place, parameters, path])
 
 
 def _class_at(module: str, name: str) -> Any:

@@ -72,8 +72,13 @@ def node_of(task: Any, view: TaskView) -> Node:
     node = Node(task, key)
     node.present = True
     needs: dict[Any, Node] = {}
-    for need in view.needs(node):
-        needs.setdefault(need, _with_digest(need, view))
+    tasks = view.needs(node)
+    for need in tasks:
+        if need not in needs:
+            needs[need] = _with_digest(need, view)
+    if len(needs) < len(tasks):  # as the graph does
+        place = {need: number for number, need in enumerate(needs)}
+        node.names += repr([place[need] for need in tasks]).encode()
     node.needs = tuple(needs.values())
     return node
 

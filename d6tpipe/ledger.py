@@ -291,7 +291,7 @@ class TaskLedger:
         """Record the outputs of nodes as valid as they are."""
         for node in nodes:
             if not joins(node.task) and not is_external(node.task):
-                record = self.record(node, None, 0.0)
+                record = self.record(node, None, 0.0, ran=False)
                 record.accepted = True
                 node.digest = record.digest
                 self._write(node, record)
@@ -319,7 +319,9 @@ class TaskLedger:
             output.path = store.relative(output.path)
         return record
 
-    def record(self, node: Any, written: Mapping[str, Any] | None, seconds: float, look: bool = True) -> Record:
+    def record(
+        self, node: Any, written: Mapping[str, Any] | None, seconds: float, look: bool = True, ran: bool = True
+    ) -> Record:
         """Return the record of a task whose outputs are in place.
 
         Parameters
@@ -331,6 +333,8 @@ class TaskLedger:
             How long the body ran.
         look : bool
             False: do not look at outputs of which nothing is known.
+        ran : bool
+            Whether the body has run.
         """
         task = node.task
         cls = task.__class__
@@ -344,15 +348,14 @@ class TaskLedger:
             written = {key: facts for key, facts in written.items() if key != METADATA}
         outputs = self._outputs(task, store, written or {}, look)
         stats = tuple([(output.size, output.mtime_ns) for output in outputs])
-        asked = getattr(node, "asked", None)
-        if asked:
-            asked = [need for need in dict.fromkeys(asked) if need not in node.needs]
-        if asked:
+        asked = getattr(node, "asked", None) if ran else None
+        if asked or (asked is not None and node.recalled):  # what it asked for the time before does not count any more
+            static = node.needs[: len(node.needs) - node.recalled]
+            asked = [need for need in dict.fromkeys(asked) if need not in static]
             for need in asked:
                 if need.digest is None:
                     need.digest = self._examiner.digest_of(need)
-            node.needs += tuple(asked)
-            node.recalled += len(asked)
+            node.needs, node.recalled = (*static, *asked), len(asked)
         inputs = [entry for entry, _ in self._examiner.inputs(node)] if node.needs else []
         static = len(inputs) - node.recalled
         return Record(

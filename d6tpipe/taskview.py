@@ -174,7 +174,7 @@ class TaskView:
         if kind.luigi and not kind.wrapper:
             if node.present is None:
                 node.present = self._ask(task)
-            if self.prune and node.present and kind.known.mode != "rerun":
+            if self.prune and node.present and self._ends_here(node, kind):
                 self.examiner.pruned.add(node)
                 return ()
         if kind.aggregator:
@@ -208,6 +208,14 @@ class TaskView:
         if bulk and len(tasks) > 1:
             self.ask_in_bulk(tasks)
         return tasks
+
+    def _ends_here(self, node: Any, kind: _Kind) -> bool:
+        """Return whether nothing has to be known of what a complete plain luigi task needs."""
+        mode = self.examiner.mode(node.task)
+        if mode != "warn":
+            return mode == "ignore"
+        row = store_of(node.task).records.load_one(kind.family, node.task.task_id, self.examiner.run_id or None)
+        return row is None or row[0] == "finished"
 
     def _tasks_in(self, node: Any, structure: Any) -> Sequence[Any]:
         """Return the tasks in what ``requires`` returned: a task, or nested lists, tuples and dicts of tasks."""

@@ -131,8 +131,16 @@ def _of_inputs(record: Record, present: Present) -> list[Reason]:
     if present.dynamic_inputs is None:
         found.append(Reason(ReasonKind.INPUT_SET, "what run() asked for", f"{len(record.dynamic_inputs)} tasks"))
     else:
-        found += _between(record.dynamic_inputs, present.dynamic_inputs)
+        # Their keys are what they can be made of again, insignificant parameters included.
+        found += _between(
+            [_unnamed(old) for old in record.dynamic_inputs],
+            [(_unnamed(new), task) for new, task in present.dynamic_inputs],
+        )
     return found
+
+
+def _unnamed(entry: InputRecord) -> InputRecord:
+    return InputRecord("", entry.task_id, entry.digest)
 
 
 def _between(then: Sequence[InputRecord], now: Sequence[tuple[InputRecord, Any]]) -> list[Reason]:

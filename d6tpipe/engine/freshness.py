@@ -73,7 +73,7 @@ def judge(nodes: Iterable[Node], view: TaskView) -> None:
                     break
         if node.recalled and not (done or _asks_the_same(node)):
             node.needs = node.needs[: -node.recalled]  # it will run anyway, and may ask for others
-            node.recalled = 0
+            node.recalled, node.dropped = 0, True
         node.complete = done
 
 
@@ -111,6 +111,8 @@ def expected_seal(node: Node, code: bytes, stats: Stats) -> bytes | None:
         return None
     if node.names:
         upstream.append(node.names)
+    if node.recalled:  # what was required is not the same as what was asked for
+        upstream.append(b"%d asked for" % node.recalled)
     return seal(code, upstream, stats)  # type: ignore[arg-type]
 
 
@@ -155,13 +157,16 @@ def _inherit(node: Node, altered: set[Node], view: TaskView) -> None:
 
 
 def _asks_the_same(node: Node) -> bool:
-    """Return whether a body would ask for what it asked for last time: nothing else has changed."""
-    if node.standing is Standing.FRESH:
-        return True
-    recalled = {id(need.task) for need in node.needs[-node.recalled :]}
-    return node.standing is Standing.STALE and all(
-        reason.kind is ReasonKind.INPUT_DATA and id(reason.because_of) in recalled for reason in node.reasons
-    )
+    """Return whether a body would ask for what it asked for last time, as far as can be told.
+
+    Nothing has changed but what it asked for, or what is built before it: that may come out as it was, and then the
+    body does not run at all.
+    """
+    if node.standing is not Standing.STALE:
+        return node.standing is Standing.FRESH
+    place = len(node.needs) - node.recalled
+    open_ = {id(need.task) for number, need in enumerate(node.needs) if number >= place or not need.complete}
+    return all(reason.kind is ReasonKind.INPUT_DATA and id(reason.because_of) in open_ for reason in node.reasons)
 
 
 def again(node: Node, code: bytes, row: Any, stats: Stats | None, view: TaskView) -> bool:
@@ -184,7 +189,7 @@ def again(node: Node, code: bytes, row: Any, stats: Stats | None, view: TaskView
     -----
     One comparison; only where the seals differ a close look.
     """
-    if stats is None or row is None or row[0] != "finished":
+    if stats is None or row is None or row[0] != "finished" or node.dropped:
         return False
     if expected_seal(node, code, stats) == row[2]:
         node.standing, node.reasons, node.digest = Standing.FRESH, (), row[1]

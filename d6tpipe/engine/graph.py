@@ -30,6 +30,8 @@ class Node:
         Stands for the names of the requirements, so that renaming one is seen; empty if they have none.
     recalled : int
         How many of `needs`, the last ones, are there because the body asked for them when it was last built.
+    dropped : bool
+        Whether what the body asked for then was taken out of `needs`, because the body is sure to run.
     present : bool or None
         Whether all of its own outputs exist; None until judged.
     complete : bool or None
@@ -56,8 +58,8 @@ class Node:
     """
 
     __slots__ = (
-        "asked", "chain", "complete", "digest", "failure", "key", "mark", "names", "needs", "present", "reasons",
-        "recalled", "requires", "seconds", "standing", "state", "task", "users", "waiting",
+        "asked", "chain", "complete", "digest", "dropped", "failure", "key", "mark", "names", "needs", "present",
+        "reasons", "recalled", "requires", "seconds", "standing", "state", "task", "users", "waiting",
     )  # fmt: skip
 
     def __init__(self, task: Any, key: Hashable) -> None:
@@ -67,6 +69,7 @@ class Node:
         self.requires: Any = None
         self.names = b""
         self.recalled = 0
+        self.dropped = False
         self.mark = _NEW
         self.present: bool | None = None
         self.digest: bytes | None = None
