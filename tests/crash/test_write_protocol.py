@@ -819,9 +819,8 @@ def look(folder: Path) -> dict[str, Any]:
 
 def test_a_task_that_asks_for_others_is_explained_after_a_kill(cases: Cases) -> None:
     cases.prepare("half", "run(Everything(), stale='rerun')", 2, "save.between", start="built")
-    done = cases.new("half").do("print(dp.explain(Asks())); run(Asks(), dry_run=True, stale='warn')", 2).ok()
+    done = cases.new("half").do("print(dp.explain(Asks()))", 2).ok()
     assert "Pair() is to be built: interrupted" in done["printed"]
-    assert not [name for name in done["states"] if name.startswith("Part")]
 
 
 def lock_up(case: Case) -> None:
