@@ -358,6 +358,6 @@ def _libraries(code: Fingerprint) -> set[str]:
             if part.__class__ is str and part.startswith(("@", "module:", "import:")):
                 name = part[1:].partition(":")[0] if part[0] == "@" else part.partition(":")[2].partition(" ")[0]
                 tops.add(name.partition(".")[0])
-    return {
-        top for top in tops if top.isidentifier() and top not in sys.stdlib_module_names and not top.startswith("__")
-    }
+    # d6tpipe itself is named by the code of every task, and says nothing about one.
+    others = {"d6tpipe", "d6tflow", *sys.stdlib_module_names}
+    return {top for top in tops if top.isidentifier() and top not in others and not top.startswith("__")}

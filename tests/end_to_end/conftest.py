@@ -16,10 +16,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # Root is stopped by no permission, so a test run by root (a container, mostly) becomes somebody else first. By then
-# all modules have to be loaded: that somebody may not be able to read the interpreter's own folder.
+# all modules have to be loaded: that somebody may not be able to read the interpreter's own folder, nor the checkout.
 BECOME_ORDINARY = """
-import os, tempfile
-import pandas, pyarrow.parquet, d6tpipe, d6tpipe.formats.basic, d6tpipe.formats.frames
+import importlib, os, pkgutil, tempfile
+import pandas, pyarrow.parquet, d6tpipe
+for found in pkgutil.walk_packages(d6tpipe.__path__, "d6tpipe."):
+    try:
+        importlib.import_module(found.name)
+    except ImportError as error:  # a format whose library is not installed
+        assert not (error.name or "").startswith("d6tpipe"), error
 import encodings.idna, traceback, linecache, tokenize
 with tempfile.TemporaryDirectory() as warm:
     d6tpipe.set_dir(warm)
