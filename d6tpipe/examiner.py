@@ -5,7 +5,7 @@ The engine compares seals; here is what it asks when a seal does not match, or w
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import importlib
 import json
 import os
@@ -38,7 +38,7 @@ from d6tpipe.tasks.outputs import has_older_name, layout, locate, root_of
 from d6tpipe.values import text
 
 __all__ = [
-    "DURABLE", "OBSERVED", "Examiner", "Known", "content_of", "joins", "outputs_of", "parameters_of", "reference",
+    "DURABLE", "OBSERVED", "Examiner", "Known", "Shelf", "content_of", "joins", "outputs_of", "parameters_of", "reference",
     "shelf_of", "stat_of", "stats_of", "store_of",
 ]  # fmt: skip
 
@@ -223,20 +223,26 @@ class Examiner:
 
     def renew(self, node: Any, record: Record, present: Present, known: Known) -> Record:
         """Return `record` brought up to date with how things are now."""
-        says, now = known.definition, copy.copy(record)
-        now.code_fast, now.code_stable, now.members = says.code_fast, says.code_stable, says.members
-        now.version, now.extras, now.python, now.module = says.version, says.extras, says.python, says.module
-        now.inputs = [entry for entry, _ in present.inputs]
-        now.dynamic_inputs = [entry for entry, _ in present.dynamic_inputs or ()]
-        now.parameters = parameters_of(node.task)
-        store = store_of(node.task)
-        now.outputs = [copy.copy(output) for output in present.outputs]
-        for output in now.outputs:
-            output.path = store.relative(output.path)
-        stats = tuple([(output.size, output.mtime_ns) for output in now.outputs])
-        now.host, now.boot_id = host_name(), DURABLE if settings.durable else boot_id()
-        now.seal = expected_seal(node, known.code, stats) or b""
-        return now
+        says, relative = known.definition, store_of(node.task).relative
+        outputs = [dataclasses.replace(output, path=relative(output.path)) for output in present.outputs]
+        stats = tuple([(output.size, output.mtime_ns) for output in outputs])
+        return dataclasses.replace(
+            record,
+            code_fast=says.code_fast,
+            code_stable=says.code_stable,
+            members=says.members,
+            version=says.version,
+            extras=says.extras,
+            python=says.python,
+            module=says.module,
+            inputs=[entry for entry, _ in present.inputs],
+            dynamic_inputs=[entry for entry, _ in present.dynamic_inputs or ()],
+            parameters=parameters_of(node.task),
+            outputs=outputs,
+            host=host_name(),
+            boot_id=DURABLE if settings.durable else boot_id(),
+            seal=expected_seal(node, known.code, stats) or b"",
+        )
 
     # ---- what a task needs
 

@@ -26,6 +26,7 @@ from d6tpipe.examiner import (
     DURABLE,
     OBSERVED,
     Examiner,
+    Shelf,
     content_of,
     joins,
     outputs_of,
@@ -339,14 +340,16 @@ class TaskLedger:
         task = node.task
         cls = task.__class__
         says = self._examiner.known(cls)
-        store = store_of(task)
-        facts = self._facts_of(cls, store)
-        self._examiner.settle_inputs(node)
+        shelf = shelf_of(task)
+        store = store_of(task) if shelf is None else shelf.store
+        common = self._facts_of(cls, store)
+        if node.needs:
+            self._examiner.settle_inputs(node)
         metadata = ""
         if written and METADATA in written:
             metadata = written[METADATA].digest.hex()
             written = {key: facts for key, facts in written.items() if key != METADATA}
-        outputs = self._outputs(task, store, written or {}, look)
+        outputs = self._outputs(task, shelf, store, written or {}, look)
         stats = tuple([(output.size, output.mtime_ns) for output in outputs])
         asked = getattr(node, "asked", None) if ran else None
         if asked or (asked is not None and node.recalled):  # what it asked for the time before does not count any more
@@ -368,12 +371,13 @@ class TaskLedger:
             started=time() - seconds,
             seconds=seconds,
             metadata=metadata,
-            **facts,
+            **common,
         )
 
-    def _outputs(self, task: Any, store: Store, written: Mapping[str, Any], look: bool) -> list[OutputRecord]:
+    def _outputs(
+        self, task: Any, shelf: Shelf | None, store: Store, written: Mapping[str, Any], look: bool
+    ) -> list[OutputRecord]:
         """Return the outputs of a task as they are recorded, with what is known of them."""
-        shelf = shelf_of(task)
         if shelf is not None and len(written) == len(shelf.keys) and not has_older_name(task):
             found = []
             for key, name, kind in zip(shelf.keys, locate(task)[1], shelf.formats, strict=True):

@@ -149,7 +149,8 @@ class Record:
 
     Notes
     -----
-    `members` and `packages` are kept by reference and shared by many records: replace them, never change them.
+    `members` and `packages` are kept by reference and shared by many records: replace them, never change them. What
+    `digest` is made of must not change once it was asked for: make another record with ``dataclasses.replace``.
     """
 
     task_id: str
@@ -181,11 +182,20 @@ class Record:
     observed: bool = False
     error: str = ""
     metadata: str = ""
+    _digest: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def digest(self) -> bytes:
         """What stands for the task and all its outputs together; what tasks downstream compare."""
-        built = f"{self.run_id} {self.attempt} {self.started!r}"
+        if self._digest is None:
+            self._digest = self._combined()
+        return self._digest
+
+    def _combined(self) -> bytes:
+        if not self.observed and all([output.digest for output in self.outputs]):
+            built = ""  # would not be looked at, and a number as text costs as much as the rest
+        else:
+            built = f"{self.run_id} {self.attempt} {self.started!r}"
         subject = f"{self.task_id} {self.metadata}" if self.metadata else self.task_id
         return combined_digest(subject, self.outputs, stats_text(self.outputs) if self.observed else built)
 
@@ -238,7 +248,7 @@ class Record:
         return cls.from_dict(found)
 
 
-FIELDS: tuple[str, ...] = tuple(Record.__dataclass_fields__)
+FIELDS: tuple[str, ...] = tuple(name for name in Record.__dataclass_fields__ if name[0] != "_")
 _ROWS: dict[str, type] = {"inputs": InputRecord, "dynamic_inputs": InputRecord, "outputs": OutputRecord}
 
 

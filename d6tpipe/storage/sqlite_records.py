@@ -43,6 +43,7 @@ _COLUMNS = ("task_id", "family", "seal", "stage", "parameters")
 _WRITTEN = ("inputs", "dynamic_inputs", "outputs", "started", "seconds")
 _REST = tuple(name for name in FIELDS if name not in (*_CODE, *_RUN, *_COLUMNS, *_WRITTEN))
 _code_of, _run_of, _rest_of = attrgetter(*_CODE), attrgetter(*_RUN), attrgetter(*_REST)
+_EMPTY = _rest_of(Record("", ""))
 _text = encode_basestring_ascii
 _dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _NOTHING = (b"", b"")
@@ -84,6 +85,7 @@ class SqliteRecords(SqliteStore):
         self._shared_rows: dict[int, str] = {}
         self._stored: set[int | str] = set()  # what the database is known to hold of shared, sources and runs
         self._shared: dict[tuple[Any, ...], tuple[int, str, tuple[Any, ...]]] = {}
+        self._last: dict[str, tuple[tuple[Any, ...], int]] = {}  # family to what its records shared last; "": the run
         super().__init__(os.path.join(os.path.abspath(os.fspath(folder)), ".d6tpipe", "records.db"), clock, network)
 
     # -- reading ---------------------------------------------------------------------------------------------
@@ -302,11 +304,7 @@ class SqliteRecords(SqliteStore):
 
     def _queue(self, record: Record) -> None:
         self._written[record.run_id] += 1
-        values = module, fast, stable, members, version, packages, python = _code_of(record)
-        # Dicts by identity: to write them out costs 5 us.
-        code = self._share(_CODE, (module, fast, stable, id(members), version, id(packages), python), values)
-        values = _run_of(record)
-        run = self._share(_RUN, values, values)
+        code, run = self._share_code(record), self._share_run(record)
         if record.run_id and record.run_id not in self._stored:
             self._runs.setdefault(record.run_id, (record.run_id, record.started, run))
         key = (record.family, record.task_id)
@@ -323,6 +321,25 @@ class SqliteRecords(SqliteStore):
         if self._marks:
             for mark in [mark for mark in self._marks if mark[:2] == key]:
                 del self._marks[mark]
+
+    def _share_code(self, record: Record) -> int:
+        values = module, fast, stable, members, version, packages, python = _code_of(record)
+        last = self._last.get(record.family)
+        if last is not None and last[0] == values and last[1] in self._stored:  # nearly always: the same objects
+            return last[1]
+        # Dicts by identity: to write them out costs 5 us.
+        number = self._share(_CODE, (module, fast, stable, id(members), version, id(packages), python), values)
+        self._last[record.family] = values, number
+        return number
+
+    def _share_run(self, record: Record) -> int:
+        values = _run_of(record)
+        last = self._last.get("")
+        if last is not None and last[0] == values and last[1] in self._stored:
+            return last[1]
+        number = self._share(_RUN, values, values)
+        self._last[""] = values, number
+        return number
 
     def _share(self, fields: tuple[str, ...], key: tuple[Any, ...], values: tuple[Any, ...]) -> int:
         """Return the number of the row that holds these fields; every task of a class and run has the same one."""
@@ -394,9 +411,11 @@ def _own_json(record: Record) -> str:
         if rows:
             found = ",".join([f'[{_text(row.key)},{_text(row.task_id)},"{row.digest.hex()}"]' for row in rows])
             parts.append(f'"{name}":[{found}]')
-    for name, value in zip(_REST, _rest_of(record), strict=True):
-        if value or name == "attempt":  # all the others are empty by default
-            parts.append(f'"{name}":{_dumps(value)}')
+    rest = _rest_of(record)
+    if rest != _EMPTY:
+        for name, value, empty in zip(_REST, rest, _EMPTY, strict=True):
+            if value != empty:
+                parts.append(f'"{name}":{_dumps(value)}')
     return "{" + ",".join(parts) + "}"
 
 

@@ -22,5 +22,9 @@ def declared_external(cls: type) -> bool:
 
 def is_external(task: Any) -> bool:
     """Return whether the outputs of `task` are made elsewhere: ``external = True``, or luigi's ``run = None``."""
-    run = getattr(task, "run", None)
-    return run is None or run is NotImplemented or bool(getattr(task, "external", False))
+    own, cls = task.__dict__, task.__class__
+    run = own["run"] if "run" in own else getattr(cls, "run", None)
+    if run is None or run is NotImplemented:
+        return True
+    # Asked of the class first: a task without the attribute would look for it in vain, and that is nearly every one.
+    return ("external" in own or hasattr(cls, "external")) and bool(getattr(task, "external", False))
