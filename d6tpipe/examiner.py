@@ -38,8 +38,8 @@ from d6tpipe.tasks.outputs import has_older_name, layout, locate, root_of
 from d6tpipe.values import text
 
 __all__ = [
-    "DURABLE", "OBSERVED", "Examiner", "Known", "Shelf", "content_of", "joins", "outputs_of", "parameters_of", "reference",
-    "shelf_of", "stat_of", "stats_of", "store_of",
+    "DURABLE", "OBSERVED", "Examiner", "Known", "Shelf", "content_of", "joins", "outputs_of", "parameters_of",
+    "reference", "shelf_of", "stat_of", "stats_of", "store_of",
 ]  # fmt: skip
 
 OBSERVED = b"observed"
