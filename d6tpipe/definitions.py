@@ -27,6 +27,7 @@ from d6tpipe.constructor import blueprint
 from d6tpipe.declared import MARKS, Options, class_options, items
 from d6tpipe.errors import DeclarationError, ParameterError, is_ours, told, warn
 from d6tpipe.fingerprint import Fingerprint, fingerprint, is_project
+from d6tpipe.fingerprint.source import file_of
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.values import text
@@ -298,7 +299,7 @@ def _space_of(cls: type) -> Mapping[str, Any]:
         for function in _wrapped(value if isinstance(value, FunctionType) else None):
             space = getattr(function, "__globals__", {})
             called = (
-                name == _CALLED and isinstance(function, FunctionType) and not is_ours(function.__code__.co_filename)
+                name == _CALLED and isinstance(function, FunctionType) and not is_ours(file_of(function))
             )
             if space.get("__name__") == name or called:
                 return space

@@ -17,6 +17,7 @@ from typing import Any
 
 from d6tpipe.errors import is_ours
 from d6tpipe.fingerprint.bytecode import MEMO_SIZE, Code, code_of
+from d6tpipe.fingerprint.source import CARRIED, file_of
 from d6tpipe.fingerprint.values import (
     BY_REPR,
     CONTAINERS,
@@ -186,7 +187,9 @@ class Walk:
         """Return whether a function or class counts as the project's."""
         module = str(defined.__module__)
         if type(defined) is FunctionType:
-            file = defined.__code__.co_filename
+            file = file_of(defined)
+            if defined.__code__.co_filename == CARRIED:  # whatever it wraps: by path its file need not be the one here
+                module = str(defined.__globals__.get("__name__", module))
         elif module in ("__main__", "__mp_main__"):  # its file is whatever program runs: a script, a kernel, a worker
             file = None
         else:

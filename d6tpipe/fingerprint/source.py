@@ -13,7 +13,10 @@ from typing import Any
 
 from d6tpipe.fingerprint.bytecode import MEMO_SIZE, code_of, digest
 
-__all__ = ["Source", "source_of"]
+__all__ = ["CARRIED", "Source", "file_of", "source_of"]
+
+CARRIED = "<dynamic-code>"
+"""What the code of a function that was carried by value names as its file."""
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _HAVE_DOCSTRING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -24,19 +27,29 @@ _LEFT_OUT = frozenset(["annotation", "ctx", "kind", "returns", "type_comment", "
 _files: dict[str, tuple[list[str], Any]] = {}
 
 
+def file_of(function: FunctionType) -> str:
+    """Return the file that a function was written in, as far as it says.
+
+    One that cloudpickle (3.1.3 and later) has carried by value has lost it: its code names no file, so that equal
+    functions make equal pickles. The globals it came with still do.
+    """
+    file = function.__code__.co_filename
+    return str(function.__globals__.get("__file__") or file) if file == CARRIED else file
+
+
 def source_of(function: FunctionType) -> Source | None:
     """Return the source of a function, or None if it is not there.
 
     The file may have been edited since it was imported: what is returned compiles to the code that `function` has.
     """
-    code = function.__code__
-    linecache.checkcache(code.co_filename)
-    lines = linecache.getlines(code.co_filename, function.__globals__)
-    known = _files.get(code.co_filename)
+    code, file = function.__code__, file_of(function)
+    linecache.checkcache(file)
+    lines = linecache.getlines(file, function.__globals__)
+    known = _files.get(file)
     if known is None or known[0] is not lines:
         if len(_files) > MEMO_SIZE:
             _files.clear()
-        known = _files[code.co_filename] = lines, _index("".join(lines), code.co_filename)
+        known = _files[file] = lines, _index("".join(lines), file)
     found = known[1].get(_key(code), {})
     if code.co_firstlineno in found:
         return found[code.co_firstlineno]
