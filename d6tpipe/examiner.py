@@ -25,6 +25,7 @@ from d6tpipe.constructor import blueprint
 from d6tpipe.definitions import Definition, definition, same_module
 from d6tpipe.engine.differences import CLASS_KINDS, Present, differences, of_outputs
 from d6tpipe.engine.freshness import expected_seal, joined_digest
+from d6tpipe.fingerprint.source import same_source
 from d6tpipe.interfaces import Finding, Reason, ReasonKind, Stats
 from d6tpipe.machine import boot_id, boot_tag, host_name
 from d6tpipe.policy import Policy
@@ -477,7 +478,7 @@ def _members(record: Record, says: Definition, task: Any) -> Mapping[str, str]:
     same = {
         member
         for member, digest in record.members.items()
-        if member in now and records.get_source(source_key(member, digest)) == texts.get(member)
+        if member in now and same_source(records.get_source(source_key(member, digest)), texts.get(member))
     }
     return {member: record.members[member] if member in same else digest for member, digest in now.items()}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from d6tpipe.fingerprint.bytecode import MEMO_SIZE, code_of, digest
 
-__all__ = ["CARRIED", "Source", "file_of", "source_of"]
+__all__ = ["CARRIED", "Source", "file_of", "same_source", "source_of"]
 
 CARRIED = "<dynamic-code>"
 """What the code of a function that was carried by value names as its file."""
@@ -54,6 +54,21 @@ def source_of(function: FunctionType) -> Source | None:
     if code.co_firstlineno in found:
         return found[code.co_firstlineno]
     return next(iter(found.values())) if len(found) == 1 else None
+
+
+def same_source(one: str | None, other: str | None) -> bool:
+    """Return whether two texts that `Source.shown` gave, perhaps in two versions of Python, are the same code.
+
+    Versions write one tree in different ways (where parentheses and quotes go), so texts that differ are read again.
+    """
+    if one == other:
+        return True
+    if one is None or other is None:
+        return False
+    try:
+        return _text(ast.parse(one)) == _text(ast.parse(other))
+    except (SyntaxError, ValueError, RecursionError):  # of what is no code, the value of a global, the text decides
+        return False
 
 
 class Source:

@@ -20,6 +20,7 @@ import pytest
 
 from d6tpipe.fingerprint import PYTHON, changed_members, fingerprint, is_project
 from d6tpipe.fingerprint.bytecode import code_of
+from d6tpipe.fingerprint.source import same_source
 
 SAME, DIFFERENT = "same", "different"
 
@@ -658,3 +659,17 @@ def test_formatting_changes_next_to_no_hash_in_the_standard_library():
     # over lines: whether a jump to a jump is shortened depends on line numbers, and shortening changes its kind. The
     # stable hash decides these.
     assert len(moved) <= count / 1000
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("def f(x):\n    return x[1, 2]", "def f(x):\n    return x[(1, 2)]", True),  # 3.10 writes the second
+        ("def f(x):\n    return x[1, 2]", "def f(x):\n    return x[1, 3]", False),
+        ("3.0 <as is>", "3.0 <as was>", False),  # no code at all
+        ("x", None, False),
+        (None, None, True),
+    ],
+)
+def test_the_same_source_as_two_versions_of_python_write_it_is_the_same(one, other, same):
+    assert same is same_source(one, other)
