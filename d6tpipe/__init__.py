@@ -58,6 +58,7 @@ __all__ = [
     "enable_gcs",
     "env",
     "errors",
+    "executors",  # noqa: F405
     "explain",
     "forget",
     "functional",  # noqa: F405
@@ -84,7 +85,7 @@ __all__ = [
 ]
 
 # Not every program needs them, and each would pay for the import.
-_LATER = ("functional", "pipes", "testing", "utils")
+_LATER = ("executors", "functional", "pipes", "testing", "utils")
 _FUNCTIONS = {
     "accept": "acceptance",
     "catalog": "catalogs",

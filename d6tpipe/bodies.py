@@ -95,6 +95,10 @@ class BodyRunner:
         """
         return _Body(node, used, self._folders).start()
 
+    def body(self, node: Any, used: bool, answered: Sequence[Any] = ()) -> _Body:
+        """Return a body to be started; what it asks for of `answered` is known to be complete."""
+        return _Body(node, used, self._folders, answered)
+
 
 def _ignore(*_: Any, **__: Any) -> None:
     """What luigi's status calls do without a central scheduler."""
@@ -132,10 +136,11 @@ def _unhook(task: Any) -> None:
 class _Body:
     """One body, up to its end or to where it asks for more."""
 
-    __slots__ = ("frame", "generator", "requirements", "seconds", "task", "used", "wanted")
+    __slots__ = ("answered", "frame", "generator", "requirements", "seconds", "task", "used", "wanted")
 
-    def __init__(self, node: Any, used: bool, folders: set[str]) -> None:
+    def __init__(self, node: Any, used: bool, folders: set[str], answered: Sequence[Any] = ()) -> None:
         self.task = node.task
+        self.answered = frozenset(answered)
         self.used = used
         self.frame = Frame(self.task, node.requires, folders)
         self.generator: Generator[Any, Any, Any] | None = None
@@ -223,6 +228,8 @@ class _Body:
                 raise TypeError(f"run() yielded {wrong[0]!r}, which is not a task")
             self.wanted = wanted
             complete = wanted.complete() if wanted.custom_complete is not None else not tasks
+            if self.answered and not complete:  # begun again from the top, by a worker that could not keep it
+                complete = self.answered.issuperset(tasks)
             if not complete:
                 self.requirements = tasks
                 return

@@ -11,7 +11,7 @@ from collections.abc import MutableMapping
 from itertools import count
 from typing import Any
 
-__all__ = ["api", "data", "keep", "pipe_default_name", "pipes", "puts", "stamp", "stamps"]
+__all__ = ["api", "data", "keep", "pipe_default_name", "pipes", "puts", "restore", "stamp", "stamps"]
 
 stamps: dict[str, tuple[int, bytes]] = {}
 """Path to (number, digest) of the values that tasks have saved; ask `stamp`, which knows what no longer counts."""
@@ -65,6 +65,19 @@ def keep(path: str, value: Any, digest: bytes = b"") -> None:
     data[path] = value
     if type(data) is _Values:
         stamps[path] = next(_numbers), digest
+
+
+def restore(path: str, value: Any, stamp: Any) -> None:
+    """Make `value` the content of a memory output, as it was in another process.
+
+    Parameters
+    ----------
+    stamp : tuple or other
+        What `stamp` returns there; anything else stands for a value that was put in by hand.
+    """
+    data[path] = value
+    if isinstance(stamp, tuple) and type(data) is _Values:
+        stamps[path] = stamp
 
 
 def stamp(path: str) -> tuple[int, bytes] | None:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from d6tpipe import cli_records, flow  # the first for the commands it adds
+from d6tpipe import cli_records, flow, settings  # the first for the commands it adds
 from d6tpipe.cli_shared import OK, SHOWN, command, console, group, print_table, staleness
 from d6tpipe.cli_target import open_target, option_of, select_tasks, users_traceback
 from d6tpipe.engine.graph import Node
@@ -44,10 +44,10 @@ INTERRUPTED = 130
 # ---- commands
 
 
-def _workers(context: click.Context, parameter: click.Parameter, value: str) -> int:
-    if value != "1":
-        raise click.BadParameter(f"{value!r}: this version runs one task at a time, so only 1 is allowed.")
-    return 1
+def _workers(context: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
+    if value is None:
+        return None
+    return settings.worker_count(int(value) if value.isdecimal() else value, "-n")
 
 
 @command(name="run")
@@ -58,7 +58,8 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option("--explain", "explained", is_flag=True, help="The same at length: what has changed, and since when.")
 @click.option("-x", "first", is_flag=True, help="Start nothing more after the first failure.")
 @click.option("--max-failures", type=click.IntRange(min=1), help="Start nothing more after so many failures.")
-@click.option("-n", "--workers", callback=_workers, default="1", show_default=True, help="Tasks at a time; 1 so far.")
+@click.option("-n", "--workers", "--n-workers", callback=_workers, help="How many tasks at once: a number, or auto.")
+@click.option("--executor", help="Where they run: serial, threads, processes, loky, dask, ray, dask://host:8786 ...")
 def _run(
     target: str,
     words: tuple[str, ...],
@@ -70,7 +71,8 @@ def _run(
     explained: bool,
     first: bool,
     max_failures: int | None,
-    workers: int,
+    workers: int | str | None,
+    executor: str | None,
 ) -> int:
     """Build what is missing of the selected tasks."""
     if first and max_failures is not None:
@@ -82,6 +84,7 @@ def _run(
         forced_all=force,
         forced_all_upstream=force_all,
         workers=workers,
+        executor=executor,
         abort=False,
         execution_summary=False,
         dry_run=dry_run or explained,

@@ -298,9 +298,7 @@ def _space_of(cls: type) -> Mapping[str, Any]:
     for value in vars(cls).values():
         for function in _wrapped(value if isinstance(value, FunctionType) else None):
             space = getattr(function, "__globals__", {})
-            called = (
-                name == _CALLED and isinstance(function, FunctionType) and not is_ours(file_of(function))
-            )
+            called = name == _CALLED and isinstance(function, FunctionType) and not is_ours(file_of(function))
             if space.get("__name__") == name or called:
                 return space
     return vars(sys.modules[name]) if name in sys.modules and name != _CALLED else {}

@@ -15,7 +15,10 @@
     ├── FlowNameError              a workflow has no flow of that name     (also a KeyError)
     ├── NotBuiltError              asked to load what was never built      (also a RuntimeError)
     ├── BuildError                 one or more tasks failed; holds each    (also a RuntimeError)
-    │   └── MissingOutputError     run() returned, the output is not there
+    │   ├── MissingOutputError     run() returned, the output is not there
+    │   ├── CrashError             the process that ran the body died
+    │   ├── TaskTimeoutError       the body took longer than it may         (also a TimeoutError)
+    │   └── BodyError              what the body raised cannot leave its process
     └── InternalError              a bug in d6tpipe: please report
 
 Every message answers four questions: what happened, to which task, with which facts, what next.
@@ -30,7 +33,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
+    "BodyError",
     "BuildError",
+    "CrashError",
     "CycleError",
     "DeclarationError",
     "FlowNameError",
@@ -44,6 +49,7 @@ __all__ = [
     "PluginError",
     "SettingsError",
     "StorageError",
+    "TaskTimeoutError",
     "is_ours",
     "shown",
     "told",
@@ -197,6 +203,18 @@ class BuildError(PipeError, RuntimeError):
 
 class MissingOutputError(BuildError):
     """``run()`` returned, but an output that the task declares is not there."""
+
+
+class CrashError(BuildError):
+    """The process that ran a body ended before the body did."""
+
+
+class TaskTimeoutError(BuildError, TimeoutError):
+    """A body took longer than its ``worker_timeout``."""
+
+
+class BodyError(BuildError):
+    """Stands for what a body raised in a worker, where that cannot be pickled; the message tells its text."""
 
 
 class InternalError(PipeError):

@@ -14,7 +14,7 @@ from typing import Any
 
 import luigi
 
-from d6tpipe import plugins, settings
+from d6tpipe import settings
 from d6tpipe.bodies import BodyRunner, failure_of, missing_input
 from d6tpipe.engine.build import build
 from d6tpipe.engine.freshness import judge
@@ -143,10 +143,11 @@ def run(
     forced_all: bool = False,
     forced_all_upstream: bool = False,
     confirm: bool = False,
-    workers: int = 1,
+    workers: int | str | None = None,
     abort: bool = True,
     execution_summary: bool | None = None,
     *,
+    executor: Any = None,
     stale: str | None = None,
     freeze: Any = None,
     no_freeze: bool = False,
@@ -172,12 +173,17 @@ def run(
         Build `tasks` and all that they require again.
     confirm : bool
         Show what is forced and ask on the terminal; any answer but yes runs nothing and returns None.
-    workers : int
-        Only 1 has an effect so far: bodies run one after the other.
+    workers : int or "auto", optional
+        How many bodies run at once; "auto": the processors that may be used, minus one, and at least one. By default
+        ``settings.n_workers``, which is 1 unless something else was said.
     abort : bool
         Raise at the end if something failed; False returns the result.
     execution_summary : bool, optional
         Print the summary; by default ``settings.execution_summary``.
+    executor : str, concurrent.futures.Executor or dask Client, optional
+        Where bodies run: "serial", "threads", "processes", "loky", "dask", "ray", a name that was registered
+        (`d6tpipe.executors.register`), an address such as "dask://host:8786", or an executor of your own, which stays
+        open. By default ``settings.executor``, else "serial" for one worker and "processes" for more.
     stale : {"ignore", "warn", "rerun"}, optional
         What to do with tasks that are complete, but of which something has changed since they were built: leave them,
         as
@@ -214,8 +220,9 @@ def run(
         The body that runs is given up, nothing more starts; what was built stays.
     """
     _check_options(luigi_options)
-    if workers != 1:
-        _check_workers(workers)
+    from d6tpipe.dispatch import Dispatcher, choose  # a question has no use for what it imports
+
+    choice = choose(workers, executor)
     begin = perf_counter()
     roots = as_tasks(tasks)
     forcing = forced is not None or forced_all or forced_all_upstream
@@ -259,9 +266,9 @@ def run(
         failures.append(failure)
         _log(failure)
 
-    executor = plugins.load("executors", "serial")()
     ledger = TaskLedger(view, examiner, run_id, again)
     bodies = BodyRunner()
+    dispatcher = Dispatcher(choice, bodies, run_id, lambda: {node.task.__class__ for node in plan.nodes})
     try:
         ledger.adopt(node for node in graph.order if node.state is State.FROZEN)
         with bar or nullcontext():
@@ -269,9 +276,8 @@ def run(
                 graph,
                 plan,
                 view,
-                executor,
+                dispatcher,
                 ledger,
-                bodies,
                 report if reporters else _quiet,
                 refuse=missing_input,
                 fail=lambda node, error: failure_of(node.task, error),
@@ -283,7 +289,7 @@ def run(
             print(Result(graph.order, failures, perf_counter() - begin).summary_text)
         raise
     finally:
-        executor.close()
+        dispatcher.close()
         ledger.close()
         bodies.close()
     result = finish()
@@ -311,14 +317,6 @@ def _check_options(options: Mapping[str, Any]) -> None:
                 facts={"options": ", ".join(own)},
                 hint=f"Did you mean '{near}'?" if near else "Use one of these, or an option of luigi.build.",
             )
-
-
-def _check_workers(workers: Any) -> None:
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise ParameterError(
-            "workers must be a whole number of at least 1", facts={"got": repr(workers)}, hint="Write workers=1."
-        )
-    warn(f"workers={workers}: bodies run one after the other in this version")
 
 
 def _forced_nodes(graph: Graph, goals: list[Node], forced: Any, all_goals: bool, upstream: bool) -> frozenset[Node]:

@@ -346,10 +346,18 @@ class TaskView(Protocol):
 class Executor(Protocol):
     """Where bodies run. The engine submits and waits; it never sleeps."""
 
-    capacity: int
+    @property
+    def capacity(self) -> int:
+        """How many bodies may be under way; may change from one moment to the next."""
 
-    def submit(self, node: Any, work: Callable[[], Outcome]) -> None:
-        """Take one piece of work; called at most `capacity` times more than `wait` has handed back."""
+    def submit(self, node: Any, used: bool) -> None:
+        """Have the body of ``node.task`` run; called at most `capacity` times more than `wait` has handed back.
+
+        `used` says whether anything waits for its output.
+        """
+
+    def resume(self, node: Any, suspension: Suspension) -> None:
+        """Have a body go on that waited for what it asked for; counts like `submit`."""
 
     def wait(self) -> Iterable[tuple[Any, Outcome]]:
         """Block until at least one piece of work is done, and return what is done."""

@@ -45,7 +45,12 @@ BUILTIN: dict[str, dict[str, str]] = {
         "content": "d6tpipe.formats.content:content_digest",
     },
     "executors": {
-        "serial": "d6tpipe.executors.serial:SerialExecutor",
+        "dask": "d6tpipe.executors.dask:build",
+        "loky": "d6tpipe.executors.loky:build",
+        "processes": "d6tpipe.executors.processes:build",
+        "ray": "d6tpipe.executors.ray:build",
+        "serial": "d6tpipe.executors.serial:build",
+        "threads": "d6tpipe.executors.threads:build",
     },
     "locks": {
         "files": "d6tpipe.storage.locks:locks_for",
@@ -56,6 +61,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     # Front doors of tasks to the flow above them: task.complete(), task.outputLoad(run=True) ...
     "services": {
+        "encoder": "d6tpipe.payloads:Encoder",
         "get_pipe": "d6tpipe.pipes:get_pipe",
         "interrupted": "d6tpipe.integrity:interrupted",
         "verify": "d6tpipe.integrity:verify",
@@ -90,7 +96,7 @@ _INSTANTIATED = frozenset({"formats", "files"})
 _loaded: dict[tuple[str, str], Any] = {}
 
 
-def load(group: str, name: str) -> Any:
+def load(group: str, name: str, also: Iterable[str] = ()) -> Any:
     """Return the object that `name` stands for, importing it on first use.
 
     Parameters
@@ -99,6 +105,8 @@ def load(group: str, name: str) -> Any:
         ``"formats"``, ``"files"`` ...; the entry point group is ``d6tpipe.<group>``.
     name : str
         A built-in name or one that an installed package declares.
+    also : iterable of str
+        More names that the caller knows, for the message about an unknown one.
 
     Returns
     -------
@@ -116,7 +124,7 @@ def load(group: str, name: str) -> Any:
     except KeyError:
         pass
     reference = BUILTIN.get(group, {}).get(name)
-    found = _import(group, name, reference) if reference else _from_entry_point(group, name)
+    found = _import(group, name, reference) if reference else _from_entry_point(group, name, also)
     if group in _INSTANTIATED and isinstance(found, type):
         found = found()
     # Two threads may get here together; both must hand out the same object.
@@ -168,10 +176,10 @@ def _import(group: str, name: str, reference: str) -> Any:
         raise _not_installed(f"{_singular(group)} {name!r}", error) from error
 
 
-def _from_entry_point(group: str, name: str) -> Any:
+def _from_entry_point(group: str, name: str, also: Iterable[str]) -> Any:
     claims = [point for point in _entry_points(group) if point.name == name]
     if not claims:
-        raise _unknown(group, name)
+        raise _unknown(group, name, also)
     if len(claims) > 1:
         raise PluginError(
             f"{_singular(group)} {name!r} is claimed by {len(claims)} packages",
@@ -200,8 +208,8 @@ def _package(point: EntryPoint) -> str:
     return point.dist.name if point.dist else "(unknown package)"
 
 
-def _unknown(group: str, name: str) -> PluginError:
-    names = known(group)
+def _unknown(group: str, name: str, also: Iterable[str] = ()) -> PluginError:
+    names = sorted({*known(group), *also})
     near = nearest(name, names)
     return PluginError(
         f"Unknown {_singular(group).lower()} {name!r}",

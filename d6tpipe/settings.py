@@ -56,6 +56,8 @@ stale: str
 unknown_parameters: str
 durable: bool
 verify: str
+n_workers: int | str
+executor: str | None
 parameter_count: int
 parameter_length: int
 generation: int
@@ -89,6 +91,8 @@ _KEYS: dict[str, tuple[Any, str | tuple[str, ...], str]] = {
     "unknown_parameters": ("error", ("error", "ignore"), "what a parameter that a task does not have is"),
     "durable": (False, "flag", "force every output to the disk before its task counts as built: safe from power cuts"),
     "verify": ("stat", ("stat", "hash"), "how outputs are compared with their records: size and time, or the bytes"),
+    "n_workers": (1, "workers", "how many bodies run at once: a number, or auto"),
+    "executor": (None, "text or none", "where bodies run: serial, threads, processes, loky, dask, ray or another name"),
     "parameter_count": (20, "count", "how many values the readable part of a task id has"),
     "parameter_length": (64, "count", "how many characters of each"),
 }
@@ -150,6 +154,27 @@ def refresh() -> None:
     with _lock:
         _sources = None
         _forget_values()
+
+
+def snapshot() -> dict[str, Any]:
+    """Return all settings with their values, for `restore` in another process; the data folder as an absolute path."""
+    with _lock:
+        values = _effective()
+        if isinstance(values["dir"], str) and "://" not in values["dir"]:
+            values["dir"] = os.path.abspath(values["dir"])
+        del values["dirpath"]
+        if "db" not in _assigned:
+            values["db"] = None
+        return values
+
+
+def restore(values: Mapping[str, Any]) -> None:
+    """Take over what `snapshot` has returned; files and environment have no say any more."""
+    with _lock:
+        wanted = {key: value for key, value in values.items() if key in _KEYS and value is not None}
+        if _assigned != wanted:
+            _assigned.clear()
+            _assign(wanted)
 
 
 class override:
@@ -306,6 +331,11 @@ def _fitting(key: str, value: Any, where: str) -> Any:
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
         wanted = "a whole number, 0 or more"
+    elif kind == "workers":
+        number = _workers(value)
+        if number is not None:
+            return number
+        wanted = "a whole number, 1 or more, or 'auto' (the processors that may be used, minus one)"
     elif kind == "path":
         if isinstance(value, os.PathLike) or (isinstance(value, str) and value):
             return value
@@ -324,6 +354,24 @@ def _fitting(key: str, value: Any, where: str) -> Any:
         facts={"wanted": wanted, "where": where},
         hint=f"Give it {wanted}.",
     )
+
+
+def _workers(value: Any) -> int | str | None:
+    """Return a number of workers, or "auto"; None if it is neither."""
+    if isinstance(value, str) and value.lower() == "auto":
+        return "auto"
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 1 else None
+
+
+def worker_count(value: Any, where: str = "workers=") -> int | str:
+    """Return a number of workers as it was given to a run, or "auto".
+
+    Raises
+    ------
+    SettingsError
+        It is neither; the message says what is allowed.
+    """
+    return _fitting("n_workers", value, where)
 
 
 def _unknown(name: str, where: str) -> SettingsError:
@@ -448,8 +496,8 @@ def _from_text(key: str, text: str, where: str) -> Any:
     kind, word = _KEYS[key][1], text.strip().lower()
     if kind == "flag":
         return _FLAGS.get(word, text)
-    if kind == "count":
-        return int(word) if word.isdecimal() else text
+    if kind in ("count", "workers"):
+        return int(word) if word.isdecimal() else text.strip()
     if kind == "text or none":
         return None if word in ("", "none") else text.strip()
     return text.strip()

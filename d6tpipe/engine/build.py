@@ -41,7 +41,6 @@ class _Loop:
         view: TaskView,
         executor: Executor,
         ledger: Ledger,
-        work: Callable[[Node, bool], Outcome],
         report: Reporter,
         refuse: Callable[[Node], Failure],
         fail: Callable[[Node, BaseException], Failure],
@@ -49,7 +48,7 @@ class _Loop:
         max_failures: int | None,
     ) -> None:
         self.graph, self.plan, self.view, self.executor, self.ledger = graph, plan, view, executor, ledger
-        self.work, self.report, self.refuse, self.fail, self.note = work, report, refuse, fail, note
+        self.report, self.refuse, self.fail, self.note = report, refuse, fail, note
         self.max_failures = max_failures
         self.failures = 0
         self.stopped = False
@@ -100,7 +99,8 @@ class _Loop:
             return False
         if state is State.RUNNING:
             self.report(Event(EventKind.STARTED, node.task, State.RUNNING))
-            self.submit(node, lambda: self.work(node, plan.is_used(node) or node in self.waiting))
+            self.running.add(node)
+            self.executor.submit(node, plan.is_used(node) or node in self.waiting)
         else:
             self.done(node, state, 0.0)
         return True
@@ -111,9 +111,9 @@ class _Loop:
         if self.waiting:
             self.wake(node)
 
-    def submit(self, node: Node, work: Callable[[], Outcome]) -> None:
+    def resume(self, node: Node, suspension: Suspension) -> None:
         self.running.add(node)
-        self.executor.submit(node, work)
+        self.executor.resume(node, suspension)
 
     def settle(self, node: Node, outcome: Outcome) -> None:
         node.seconds = outcome.seconds
@@ -191,7 +191,7 @@ class _Loop:
         if bad is not None:
             self.give_up(node, suspension, bad)
         elif not waits:
-            self.submit(node, suspension.resume)
+            self.resume(node, suspension)
         else:
             entry = self.suspended[node] = _Waiting(node, suspension, dict.fromkeys(waits))
             for wish in waits:
@@ -207,7 +207,7 @@ class _Loop:
                 self.give_up(entry.node, entry.suspension, settled)
             elif not entry.left:
                 del self.suspended[entry.node]
-                self.submit(entry.node, entry.suspension.resume)
+                self.resume(entry.node, entry.suspension)
 
     def give_up(self, node: Node, suspension: Suspension, because: Node) -> None:
         self.close(node, suspension)
@@ -250,7 +250,6 @@ def build(
     view: TaskView,
     executor: Executor,
     ledger: Ledger,
-    work: Callable[[Node, bool], Outcome],
     report: Reporter,
     refuse: Callable[[Node], Failure],
     fail: Callable[[Node, BaseException], Failure],
@@ -266,8 +265,6 @@ def build(
     executor : Executor
     ledger : Ledger
         Asked before a body starts, told what came of it.
-    work : callable
-        ``work(node, used) -> Outcome`` runs a body; `used` says whether anything waits for its output.
     report : callable
         Told every event, in the calling thread.
     refuse : callable
@@ -284,7 +281,7 @@ def build(
     KeyboardInterrupt
         After all that was not settled has been marked as cancelled.
     """
-    loop = _Loop(graph, plan, view, executor, ledger, work, report, refuse, fail, note, max_failures)
+    loop = _Loop(graph, plan, view, executor, ledger, report, refuse, fail, note, max_failures)
     try:
         loop.run()
     except Exception:

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from typing import Any
 
-from d6tpipe.interfaces import Outcome
-
-__all__ = ["SerialExecutor"]
+__all__ = ["SerialExecutor", "build"]
 
 
-class SerialExecutor:
-    """Run each piece of work when its result is asked for."""
+def build(n_workers: int = 1, settings: Any = None) -> SerialExecutor:
+    """Return an executor that does everything where it is asked to."""
+    return SerialExecutor()
 
-    capacity = 1
 
-    def __init__(self) -> None:
-        self._queue: list[tuple[Any, Callable[[], Outcome]]] = []
+class SerialExecutor(Executor):
+    """Call the function at once, in the thread that submits it.
 
-    def submit(self, node: Any, work: Callable[[], Outcome]) -> None:
-        """Remember the work; it runs in `wait`."""
-        self._queue.append((node, work))
+    Notes
+    -----
+    A run that meets the trait ``inline`` calls bodies itself and makes no futures.
+    """
 
-    def wait(self) -> Iterable[tuple[Any, Outcome]]:
-        """Run what was submitted first and return it."""
-        node, work = self._queue.pop(0)
-        return [(node, work())]
+    inline = True
+    in_process = True
 
-    def close(self) -> None:
-        """Forget what has not run."""
-        self._queue.clear()
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call ``function(*args, **kwargs)`` and return a future that is done."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  (reported: the future has it)
+            future.set_exception(error)
+        return future

@@ -495,6 +495,8 @@ class ScriptedExecutor:
 
     Parameters
     ----------
+    work : callable
+        ``work(node, used) -> Outcome`` runs a body.
     order : iterable
         The task or node key that ends next; an exception instance is raised there instead. After the last entry, work
         ends in the order it was submitted.
@@ -507,14 +509,21 @@ class ScriptedExecutor:
         "submit" and "done", as they happen.
     """
 
-    def __init__(self, order: Iterable[Any] = (), capacity: int = 1) -> None:
+    def __init__(self, work: Callable[[Any, bool], Outcome], order: Iterable[Any] = (), capacity: int = 1) -> None:
         self.capacity = capacity
+        self._work = work
         self.log: list[tuple[str, Any]] = []
         self.closed = False
         self._order = list(order)
         self._taken: dict[Any, tuple[Any, Callable[[], Outcome]]] = {}
 
-    def submit(self, node: Any, work: Callable[[], Outcome]) -> None:
+    def submit(self, node: Any, used: bool) -> None:
+        self._take(node, lambda: self._work(node, used))
+
+    def resume(self, node: Any, suspension: Any) -> None:
+        self._take(node, suspension.resume)
+
+    def _take(self, node: Any, work: Callable[[], Outcome]) -> None:
         self.log.append(("submit", node.task))
         self._taken[node.key] = node, work
 

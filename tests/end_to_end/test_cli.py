@@ -224,8 +224,11 @@ def test_given_parameters_bring_in_what_needs_them(here, project):
         (["--by", "1", "--by", "2"], "--by is given twice: 1 and 2"),
         (["stray"], "'stray' is not expected here"),
         (["-z"], "'-z' is not expected here"),
-        (["-n", "2"], "only 1 is allowed"),
-        (["-n", "auto"], "only 1 is allowed"),
+        (["-n", "0"], "a whole number, 1 or more, or 'auto'"),
+        (["-n", "-1"], "a whole number, 1 or more, or 'auto'"),
+        (["-n", "1.5"], "a whole number, 1 or more, or 'auto'"),
+        (["-n", "abc"], "a whole number, 1 or more, or 'auto'"),
+        (["--executor", "procesess"], "Did you mean 'processes'?"),
         (["-x", "--max-failures", "2"], "give one of them"),
     ],
 )

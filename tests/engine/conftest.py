@@ -29,9 +29,9 @@ class World:
         judge(self.graph.order, self.view)
         again = frozenset(node for node in self.graph.order if node.task in forced)
         self.plan = Plan(self.graph.order, nodes, self.view, again)
-        self.executor = ScriptedExecutor(order, capacity)
+        self.executor = ScriptedExecutor(self.work, order, capacity)
         build(
-            self.graph, self.plan, self.view, self.executor, OpenLedger(), self.work, self.told, self._refuse,
+            self.graph, self.plan, self.view, self.executor, OpenLedger(), self.told, self._refuse,
             self._fail,
             self.failures.append, **options,
         )  # fmt: skip

@@ -281,7 +281,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         title="A requirement that is built again and comes out equal",
         d6tflow="runs all that needs it, too",
-        d6tpipe="keeps what needs it; ``stale=\"ignore\"`` does as d6tflow",
+        d6tpipe='keeps what needs it; ``stale="ignore"`` does as d6tflow',
         why="records say what was read, and it is the same",
         fields={
             "places/requirements_need_not_be_complete.ran when checked.bodies": ["Up(n=1)"],

@@ -34,6 +34,8 @@ DEFAULTS = {
     "unknown_parameters": "error",
     "durable": False,
     "verify": "stat",
+    "n_workers": 1,
+    "executor": None,
     "parameter_count": 20,
     "parameter_length": 64,
 }

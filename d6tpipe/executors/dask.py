@@ -1,0 +1,134 @@
+"""Dask: a cluster that is there, given by its address or its client, or one on this machine for the length of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from d6tpipe import plugins
+from d6tpipe.executors.shared import WorkerDied
+
+__all__ = ["DaskExecutor", "build", "of_client"]
+
+
+def build(n_workers: int, settings: Any = None, address: str = "") -> DaskExecutor:
+    """Return an executor over a Dask cluster.
+
+    Parameters
+    ----------
+    n_workers : int
+        Processes of a local cluster, one thread each; not used with an address.
+    address : str
+        ``"dask://host:8786"`` or ``"tcp://host:8786"``: a scheduler that is running. Empty: the client that is current
+        in this process, else a local cluster, which ends with the run.
+
+    Raises
+    ------
+    PluginError
+        dask.distributed is not installed.
+    """
+    distributed = plugins.need("distributed", "The executor dask")
+    if address:
+        client = distributed.Client(address.replace("dask://", "tcp://", 1), set_as_default=False)
+        return DaskExecutor(client, [client])
+    try:
+        return DaskExecutor(distributed.get_client(), [])
+    except ValueError:  # there is none
+        pass
+    cluster = distributed.LocalCluster(
+        n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None
+    )
+    client = distributed.Client(cluster, set_as_default=False)
+    return DaskExecutor(client, [client, cluster])
+
+
+def of_client(client: Any) -> DaskExecutor:
+    """Return an executor over a client that the caller has and keeps."""
+    return DaskExecutor(client, [])
+
+
+class DaskExecutor(Executor):
+    """Each piece of work is a Dask task of its own; Dask decides where it runs.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    closing : list
+        What `shutdown` closes.
+    """
+
+    elastic = True
+
+    def __init__(self, client: Any, closing: list[Any]) -> None:
+        self._client, self._closing = client, closing
+        self._under_way: dict[Future[Any], Any] = {}
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have ``function(*args, **kwargs)`` called by a worker of the cluster."""
+        return self.request(function, args, kwargs)
+
+    def request(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        resources: dict[str, float] | None = None,
+        priority: float = 0,
+        name: str = "",
+    ) -> Future[Any]:
+        """Have a function called by a worker that has `resources`, as the workers of the cluster declare them."""
+        options: dict[str, Any] = {"pure": False, "priority": priority}
+        if resources:
+            options["resources"] = resources
+        remote = self._client.submit(function, *args, **options, **(kwargs or {}))
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self._under_way[future] = remote  # Dask forgets a task when nobody holds its future
+        remote.add_done_callback(lambda done: self._settle(future, done))
+        return future
+
+    def _settle(self, future: Future[Any], remote: Any) -> None:
+        self._under_way.pop(future, None)
+        if future.done():  # it was abandoned
+            return
+        try:
+            if remote.status == "cancelled":
+                future.set_exception(WorkerDied(0, None))
+                return
+            error = remote.exception()
+            if error is None:
+                future.set_result(remote.result())
+            elif type(error).__name__ == "KilledWorker":
+                future.set_exception(WorkerDied(0, None))
+            else:
+                future.set_exception(error)
+        except Exception as error:  # noqa: BLE001  (reported: the connection ended meanwhile)
+            future.set_exception(error)
+
+    def abandon(self, future: Future[Any], error: Exception) -> None:
+        """Wait no longer for a piece of work. Dask cannot stop a function that has begun: it goes on to its end."""
+        remote = self._under_way.pop(future, None)
+        if remote is not None:
+            remote.cancel()
+        if not future.done():
+            future.set_exception(error)
+
+    def interrupt(self) -> None:
+        """Cancel what has not begun."""
+        for future in list(self._under_way.values()):
+            future.cancel()
+
+    def offers(self, name: str) -> float:
+        """Return how much of a resource the best worker has; 0: none declares it."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return max((worker.get("resources", {}).get(name, 0) for worker in workers), default=0)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Close what was made for this executor; a client that was given stays open."""
+        if cancel_futures:
+            self.interrupt()
+        for closing in self._closing:
+            closing.close()
+        self._closing = []

@@ -1,0 +1,310 @@
+"""What runs on a worker: one body from its payload, and a receipt of what came of it.
+
+The data that a body saves stay where it saved them; what goes back is what the coordinator has to know. Exceptions:
+values in memory, which are sent along.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import cloudpickle
+
+from d6tpipe import cache, settings
+from d6tpipe.bodies import BodyRunner, failure_of
+from d6tpipe.definitions import definition
+from d6tpipe.errors import BodyError, DeclarationError, told
+from d6tpipe.executors.processes import ProcessExecutor
+from d6tpipe.executors.shared import CodeMismatch
+from d6tpipe.interfaces import Failure, Outcome, State
+from d6tpipe.machine import host_name
+from d6tpipe.payloads import loaded_classes, memory_paths
+
+__all__ = ["TaskResult", "give_up", "outcome_of", "resume", "run", "run_apart"]
+
+
+@dataclass
+class TaskResult:
+    """The receipt for one body, or for the part of it up to where it asked for more; the same from every worker.
+
+    Attributes
+    ----------
+    state : State
+        BUILT, NO_OUTPUT, FAILED, or RUNNING: it asks for `asked`.
+    seconds : float
+        How long the body ran, in all.
+    written : dict of str to Written
+        What it has saved, by name.
+    error : bytes
+        The exception, pickled; empty if there was none.
+    traceback : str
+        The user's part of it, as text.
+    asked : bytes
+        The tasks that the body asked for, pickled.
+    kept : int
+        Number under which the worker keeps the body that waits; 0: it does not.
+    memory : list of (path, stamp, pickle)
+        Values that were saved in memory.
+    host : str
+    pid : int
+    peak_memory : int
+        Bytes: the most that the process has used so far.
+    """
+
+    state: State
+    seconds: float
+    written: dict[str, Any] = field(default_factory=dict)
+    error: bytes = b""
+    traceback: str = ""
+    asked: bytes = b""
+    kept: int = 0
+    memory: list[tuple[str, Any, bytes]] = field(default_factory=list)
+    host: str = ""
+    pid: int = 0
+    peak_memory: int = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:  # shorter than by name
+        return TaskResult, tuple(self.__dict__.values())
+
+
+class _Node:
+    """What `BodyRunner` looks at."""
+
+    __slots__ = ("requires", "task")
+
+    def __init__(self, task: Any, requires: Any) -> None:
+        self.task, self.requires = task, requires
+
+
+class _Run:
+    """One run, seen from a worker."""
+
+    def __init__(self, header: dict[str, Any]) -> None:
+        self.run_id = header["run_id"]
+        self.settings = header["settings"]
+        self.cwd, self.environ, self.path = header["cwd"], header["environ"], header["path"]
+        self.bodies = BodyRunner()
+        self.checked: set[tuple[type, Any]] = set()
+        self.enter()
+        self.classes = pickle.loads(header["classes"]) if header["classes"] else []
+        loaded_classes(self.classes)
+
+    def enter(self) -> None:
+        """Make this process look as the one that coordinates."""
+        if self.environ is None:  # perhaps another machine
+            sys.path += [entry for entry in self.path if entry not in sys.path]
+        else:
+            sys.path[:] = self.path
+        if self.environ is not None and dict(os.environ) != self.environ:
+            limits = {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
+            os.environ.clear()
+            os.environ.update(limits)
+            os.environ.update(self.environ)
+        if self.cwd is not None:
+            os.chdir(self.cwd)
+        settings.restore(self.settings)
+
+
+_runs: OrderedDict[bytes, _Run] = OrderedDict()
+_current: _Run | None = None
+_kept: dict[int, tuple[_Run, Any]] = {}
+_numbers = count(1)
+_MOST_RUNS = 4
+
+
+_entering = threading.Lock()
+
+
+def _run_of(header: bytes) -> _Run:
+    global _current
+    with _entering:  # workers of Dask may have several threads
+        found = _runs.get(header)
+        if found is None:
+            found = _runs[header] = _Run(pickle.loads(header))
+            while len(_runs) > _MOST_RUNS:
+                _runs.popitem(last=False)
+        elif found is not _current:
+            found.enter()
+            loaded_classes(found.classes)
+        _current = found
+        return found
+
+
+def run(header: bytes, item: bytes, *memory: bytes) -> TaskResult:
+    """Run the body of one task.
+
+    Parameters
+    ----------
+    header, item : bytes
+        Made by `payloads.Encoder`.
+    *memory : bytes
+        Pickled values of outputs in memory that the body may read.
+
+    Returns
+    -------
+    TaskResult
+
+    Raises
+    ------
+    CodeMismatch
+        The class is not what it is for the coordinator; nothing was run.
+    KeyboardInterrupt
+    """
+    place = _run_of(header)
+    task, requires, used, code, inputs, answered, keep = pickle.loads(item)
+    if code is not None and (task.__class__, code) not in place.checked:
+        _check_code(task, code)
+        place.checked.add((task.__class__, code))
+    _take_in(inputs, memory)
+    body = place.bodies.body(_Node(task, requires), used, answered)
+    return _receipt(place, body, body.start(), keep)
+
+
+def run_apart(seconds: float | None, header: bytes, item: bytes, *memory: bytes) -> TaskResult:
+    """Do what `run` does in a process of its own, a child of this worker that ends afterwards.
+
+    Raises
+    ------
+    WorkTimeout
+        After `seconds`, if they are given.
+    WorkerDied
+        The process ended before the body did.
+    """
+    pool = ProcessExecutor(1)
+    try:
+        return pool.assign(run, (header, item, *memory), seconds=seconds, alone=True).result()
+    finally:
+        pool.kill()
+        pool.shutdown()
+
+
+def resume(number: int, inputs: list[tuple[str, Any]], *memory: bytes) -> TaskResult:
+    """Let a body go on that this worker has kept; see `run`."""
+    place, body = _kept.pop(number)
+    if place is not _current:
+        place.enter()
+        loaded_classes(place.classes)
+    _take_in(inputs, memory)
+    return _receipt(place, body, body.resume(), True)
+
+
+def give_up(number: int) -> str:
+    """Close a body that this worker has kept; return what it raised on the way, as text."""
+    _, body = _kept.pop(number)
+    try:
+        body.close()
+    except Exception as error:  # noqa: BLE001  (reported by the coordinator)
+        return told(error)
+    return ""
+
+
+def _take_in(inputs: list[tuple[str, Any]], memory: tuple[bytes, ...]) -> None:
+    for (path, stamp), data in zip(inputs, memory, strict=True):
+        if path not in cache.data or cache.stamps.get(path) != stamp or not isinstance(stamp, tuple):
+            cache.restore(path, pickle.loads(data), stamp)
+
+
+def _check_code(task: Any, code: tuple[str, str]) -> None:
+    here = definition(task.__class__)
+    fast, stable = code
+    if here.code_fast == fast or (stable and here.code_stable == stable):
+        return
+    raise CodeMismatch(f"{task.task_family} of the module {task.__class__.__module__}")
+
+
+def _receipt(place: _Run, body: Any, outcome: Outcome, keep: bool) -> TaskResult:
+    result = TaskResult(outcome.state, outcome.seconds, dict(outcome.written))
+    result.host, result.pid, result.peak_memory = host_name(), os.getpid(), _peak_memory()
+    if outcome.suspension is not None:
+        result.asked = cloudpickle.dumps(list(outcome.suspension.requirements))
+        if keep:
+            result.kept = next(_numbers)
+            _kept[result.kept] = place, body
+        else:
+            body.close()
+        return result
+    if outcome.failure is None and outcome.state is State.BUILT:
+        try:
+            result.memory = _memory_of(body.task)
+        except DeclarationError as error:
+            outcome = Outcome(State.FAILED, outcome.seconds, failure_of(body.task, error, outcome.seconds))
+            result.state = State.FAILED
+    if outcome.failure is not None:
+        result.error, result.traceback = _pickled_error(outcome.failure), outcome.failure.traceback
+    return result
+
+
+def _memory_of(task: Any) -> list[tuple[str, Any, bytes]]:
+    found = []
+    for path in memory_paths([task]):
+        if path in cache.data:
+            value = cache.data[path]
+            try:
+                data = cloudpickle.dumps(value)
+            except Exception as error:
+                raise DeclarationError(
+                    "A value that was saved in memory cannot be sent back from the worker",
+                    task=task,
+                    facts={"output": path, "type": type(value).__qualname__, "because": told(error)},
+                    hint="Save it to disk in a format that can hold it, save something that can be pickled, or run "
+                    'with executor="threads".',
+                ) from error
+            found.append((path, cache.stamp(path), data))
+    return found
+
+
+def _pickled_error(failure: Failure) -> bytes:
+    error = failure.error
+    trace, cause, context = error.__traceback__, error.__cause__, error.__context__
+    try:
+        data = cloudpickle.dumps(error)
+        pickle.loads(data)  # an exception with an __init__ of its own often cannot be made again
+        return data
+    except Exception as second:  # noqa: BLE001  (told in what is sent instead)
+        stands_for = BodyError(told(error), facts={"it cannot be sent from the worker": told(second)})
+        return cloudpickle.dumps(stands_for)
+    finally:
+        error.__traceback__, error.__cause__, error.__context__ = trace, cause, context
+
+
+def outcome_of(task: Any, result: TaskResult) -> Outcome:
+    """Return what a receipt means for the engine; values in memory have been put in place."""
+    for path, stamp, data in result.memory:
+        cache.restore(path, pickle.loads(data), stamp)
+    failure = None
+    if result.error:
+        error = pickle.loads(result.error)
+        if result.traceback and error.__cause__ is None:
+            error.__cause__ = _Remote(result.traceback)
+        failure = Failure(task, error, result.traceback, result.seconds)
+    return Outcome(result.state, result.seconds, failure, written=result.written)
+
+
+class _Remote(Exception):
+    """Shows the traceback that an exception had in the worker."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return "in a worker:\n" + self.text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Remote, (self.text,)
+
+
+def _peak_memory() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

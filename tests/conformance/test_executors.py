@@ -1,0 +1,330 @@
+"""Every executor against one suite: the same flow, the same results, records, events and failures."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import os
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import d6tpipe
+from d6tpipe.errors import BuildError, CrashError, TaskTimeoutError
+
+FLOW = """
+import os, sys, threading, time
+import d6tpipe
+
+def scale(values, by):
+    return [value * by for value in values]
+
+class Raw(d6tpipe.tasks.TaskPickle):
+    i = d6tpipe.IntParameter()
+    def run(self):
+        note(self)
+        self.save(scale(range(self.i), 2))
+
+class Held(d6tpipe.tasks.TaskCache):
+    i = d6tpipe.IntParameter()
+    def run(self):
+        note(self)
+        self.save({"held": self.i})
+
+class Two(d6tpipe.tasks.TaskPickle):
+    persist = ["a", "b"]
+    def requires(self):
+        return {"raw": [Raw(i=i) for i in range(4)], "held": Held(i=3)}
+    def run(self):
+        note(self)
+        self.save({"a": self.inputLoad(task="raw"), "b": self.inputLoad(task="held")})
+        self.saveMeta({"rows": 4})
+
+class Grows(d6tpipe.tasks.TaskPickle):
+    def run(self):
+        note(self)
+        first = yield Raw(i=5)
+        others = yield [Raw(i=6), Held(i=8)]
+        self.save([first.load(), others[0].load(), others[1].load()])
+
+class Yields(d6tpipe.tasks.TaskPickle):
+    def run(self):
+        note(self)
+        yield Wrong()
+        self.save(1)
+
+class All(d6tpipe.tasks.TaskAggregator):
+    def run(self):
+        yield [Two(), Grows()]
+
+class Wrong(d6tpipe.tasks.TaskPickle):
+    def run(self):
+        note(self)
+        raise ValueError("the value [1] is wrong")
+
+class AfterWrong(d6tpipe.tasks.TaskPickle):
+    def requires(self):
+        return Wrong()
+    def run(self):
+        note(self)
+
+class Special(Exception):
+    def __init__(self, code, text):
+        super().__init__(text)
+        self.code, self.held = code, threading.Lock()
+
+class Strange(d6tpipe.tasks.TaskPickle):
+    def run(self):
+        note(self)
+        raise Special(7, "very special")
+
+class Leaves(d6tpipe.tasks.TaskPickle):
+    def run(self):
+        note(self)
+        sys.exit(3)
+
+class Dies(d6tpipe.tasks.TaskPickle):
+    def run(self):
+        note(self)
+        os._exit(5)
+
+class Hangs(d6tpipe.tasks.TaskPickle):
+    worker_timeout = 1
+    def run(self):
+        note(self)
+        threading.Event().wait(600)
+
+class Unpicklable(d6tpipe.tasks.TaskCache):
+    def run(self):
+        note(self)
+        self.save(threading.Lock())
+
+class Flaky(d6tpipe.tasks.TaskPickle):
+    retry_count = 3
+    def run(self):
+        note(self)
+        if attempts(self) < 3:
+            raise ConnectionError("not yet")
+        self.save("at last")
+
+class FlakyElsewhere(Flaky):
+    retry_on = (KeyError, "timeout")
+
+class Alone(d6tpipe.tasks.TaskPickle):
+    isolate = True
+    def run(self):
+        self.save(os.getpid())
+
+def note(task):
+    with open(os.path.join(LOG, task.task_id), "a") as log:
+        log.write(f"{os.getpid()}\\n")
+
+def attempts(task):
+    with open(os.path.join(LOG, task.task_id)) as log:
+        return len(log.readlines())
+"""
+
+
+@pytest.fixture
+def flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The flow as a module that workers can import."""
+    (tmp_path / "log").mkdir()
+    name = f"flow_{next(_numbers)}"  # workers that are kept have imported those of other tests
+    (tmp_path / f"{name}.py").write_text(f"LOG = {str(tmp_path / 'log')!r}\n{FLOW}")
+    monkeypatch.syspath_prepend(tmp_path)
+    return importlib.import_module(name)
+
+
+_numbers = itertools.count(1)
+
+
+def bodies(flow: Any) -> Counter[str]:
+    """Return how many times each family's bodies ran."""
+    found: Counter[str] = Counter()
+    for name in os.listdir(flow.LOG):
+        found[name.partition("_")[0]] += len(Path(flow.LOG, name).read_text().split())
+    return found
+
+
+def run(tasks: Any, executor: Any, **options: Any) -> Any:
+    return d6tpipe.run(tasks, workers=2, executor=executor, **{"abort": False, **options})
+
+
+def expected() -> dict[str, Any]:
+    raw = [[2 * value for value in range(i)] for i in range(7)]
+    return {"a": raw[:4], "b": {"held": 3}, "grows": [raw[5], raw[6], {"held": 8}]}
+
+
+def test_the_same_flow_gives_the_same_results(flow: Any, executor: Any) -> None:
+    result = run([flow.Two(), flow.Grows()], executor)
+    assert result.ok, result.failures
+    found = flow.Two().outputLoad(as_dict=True)
+    assert {**found, "grows": flow.Grows().outputLoad()} == expected()
+    assert flow.Two().outputLoadMeta() == {"rows": 4}
+    assert flow.Held(i=3).outputLoad() == {"held": 3}
+    restarted = executor not in ("serial", "threads", "processes")  # these keep a body that waits
+    grows = 3 if restarted else 1
+    assert bodies(flow) == {"Raw": 6, "Held": 2, "Two": 1, "Grows": grows}
+
+
+def test_a_second_run_builds_nothing(flow: Any, executor: Any) -> None:
+    run(flow.All(), executor, abort=True)
+    before = bodies(flow)
+    result = run(flow.All(), executor, stale="rerun")
+    assert result.ok
+    assert bodies(flow) == before
+
+
+def test_records_are_those_of_a_serial_run(flow: Any, executor: Any, tmp_path: Path) -> None:
+    found = []
+    for where, name in ((tmp_path / "one", "serial"), (tmp_path / "two", executor)):
+        d6tpipe.set_dir(where)
+        d6tpipe.cache.data.clear()
+        run([flow.Two(), flow.Grows()], name, abort=True)
+        table = d6tpipe.catalog()
+        columns = [column for column in ("task", "family", "state", "stage", "output", "path") if column in table]
+        found.append(table[columns].astype(str).sort_values(columns).values.tolist())
+        assert d6tpipe.run([flow.Two(), flow.Grows()], stale="rerun", dry_run=True).counts.keys() == {"fresh"}
+    assert found[0] == found[1]
+
+
+def test_each_event_is_told_once_here(flow: Any, executor: Any) -> None:
+    told: Counter[tuple[str, str]] = Counter()
+    threads = set()
+
+    def callback(event: Any) -> None:
+        told[str(event.kind), event.task.task_id] += 1
+        threads.add((os.getpid(), threading.get_ident()))
+
+    run([flow.Two(), flow.Grows(), flow.AfterWrong()], executor, callbacks=[callback])
+    assert set(told.values()) == {1}
+    kinds = Counter(kind for kind, _ in told)
+    assert kinds == {"started": 11, "completed": 10, "failed": 1, "skipped": 1}
+    assert threads == {(os.getpid(), threading.get_ident())}
+
+
+def test_a_failure_is_told_in_full_and_stops_only_what_needs_it(flow: Any, executor: Any) -> None:
+    result = run([flow.AfterWrong(), flow.Raw(i=2)], executor)
+    assert {str(state) for state in result.states.values()} == {"failed", "upstream_failed", "built"}
+    (failure,) = result.failures
+    assert isinstance(failure.error, ValueError) and str(failure.error) == "the value [1] is wrong"
+    assert 'raise ValueError("the value [1] is wrong")' in failure.traceback
+    assert "d6tpipe" not in failure.traceback.replace("d6tpipe.", "").split(f"{flow.__name__}.py")[0].split("File")[-1]
+    with pytest.raises(BuildError, match="the value"):
+        run(flow.AfterWrong(), executor, abort=True)
+
+
+def test_an_exception_that_cannot_travel_is_told_all_the_same(flow: Any, executor: Any) -> None:
+    (failure,) = run(flow.Strange(), executor).failures
+    assert "very special" in str(failure.error)
+    assert "Special" in failure.traceback
+
+
+def test_what_a_body_asks_for_and_does_not_get_stops_it(flow: Any, executor: Any) -> None:
+    result = run(flow.Yields(), executor)
+    assert {task.task_family: str(state) for task, state in result.states.items()} == {
+        "Yields": "upstream_failed",
+        "Wrong": "failed",
+    }
+
+
+def test_leaving_the_interpreter_fails_that_task_alone(flow: Any, executor: Any) -> None:
+    result = run([flow.Leaves(), *[flow.Raw(i=i) for i in range(6)]], executor)
+    assert result.counts == {"failed": 1, "built": 6}
+    assert isinstance(result.failures[0].error, SystemExit)
+
+
+def test_a_body_that_ends_its_process_is_the_only_one_to_fail(flow: Any, executor: Any, apart: bool) -> None:
+    if not apart:
+        pytest.skip("on serial and threads the process is the user's own")
+    result = run([flow.Dies(), *[flow.Raw(i=i) for i in range(12)]], executor)
+    assert {str(state) for task, state in result.states.items() if task.task_family == "Raw"} == {"built"}
+    (failure,) = result.failures
+    assert failure.task == flow.Dies()
+    assert isinstance(failure.error, CrashError)
+    assert run([flow.Raw(i=i) for i in range(12, 18)], executor).ok  # there are workers again
+
+
+def test_a_body_that_hangs_is_stopped(flow: Any, executor: Any) -> None:
+    result = run([flow.Hangs(), flow.Raw(i=1)], executor)
+    assert result.counts == {"failed": 1, "built": 1}
+    (failure,) = result.failures
+    assert isinstance(failure.error, TaskTimeoutError)
+    assert "1 s" in str(failure.error)
+
+
+def test_a_body_is_tried_again_as_often_as_it_says(flow: Any, executor: Any) -> None:
+    result = run([flow.Flaky(), flow.FlakyElsewhere()], executor)
+    assert bodies(flow) == {"Flaky": 3, "FlakyElsewhere": 1}
+    assert flow.Flaky().outputLoad() == "at last"
+    assert [failure.task.task_family for failure in result.failures] == ["FlakyElsewhere"]
+
+
+def test_a_value_in_memory_that_cannot_travel_fails_its_task_with_a_hint(flow: Any, executor: Any, apart: bool) -> None:
+    result = run([flow.Unpicklable(), flow.Raw(i=1)], executor)
+    if not apart:
+        assert result.ok
+        return
+    assert result.counts == {"failed": 1, "built": 1}
+    assert 'executor="threads"' in str(result.failures[0].error)
+
+
+def test_an_isolated_body_has_a_process_of_its_own(flow: Any, executor: Any) -> None:
+    run(flow.Alone(), executor, abort=True)
+    first = flow.Alone().outputLoad()
+    run(flow.Alone(), executor, abort=True, forced_all=True)
+    assert len({first, flow.Alone().outputLoad(), os.getpid()}) == 3
+
+
+def test_classes_of_a_function_travel_by_value(executor: Any) -> None:
+    factor = 3
+
+    def helper(value: int) -> int:
+        return factor * value
+
+    class Inner(d6tpipe.tasks.TaskPickle):
+        i: Any = d6tpipe.IntParameter()
+
+        def run(self) -> None:
+            self.save(helper(self.i))
+
+    class Outer(d6tpipe.tasks.TaskPickle):
+        def requires(self) -> Any:
+            return [Inner(i=i) for i in range(3)]
+
+        def run(self) -> None:
+            more = yield Inner(i=10)
+            self.save([*self.inputLoad(), more.load()])
+
+    run(Outer(), executor, abort=True)
+    assert Outer().outputLoad() == [0, 3, 6, 30]
+
+
+def test_code_that_was_edited_and_imported_again_runs(flow: Any, executor: Any, tmp_path: Path) -> None:
+    run(flow.Raw(i=2), executor, abort=True)
+    name = flow.__name__
+    path = tmp_path / f"{name}.py"
+    path.write_text(path.read_text().replace("value * by", "value * by + 1000"))
+    os.utime(path, (1, 1))  # another time, whatever the clock's step
+    del sys.modules[name]
+    edited = importlib.import_module(name)
+    result = run(edited.Raw(i=2), executor, stale="rerun")
+    if result.ok:
+        assert edited.Raw(i=2).outputLoad() == [1000, 1002]
+    else:  # workers that d6tpipe cannot start again refuse
+        assert executor not in ("serial", "threads", "processes", "loky")
+        assert "not the same on the worker" in str(result.failures[0].error)
+
+
+def test_settings_of_the_run_hold_on_the_worker(flow: Any, executor: Any, tmp_path: Path) -> None:
+    class Says(d6tpipe.tasks.TaskPickle):
+        def run(self) -> None:
+            self.save((d6tpipe.settings.dir, d6tpipe.settings.parameter_count))
+
+    with d6tpipe.settings.override(parameter_count=3, dir=str(tmp_path / "there")):
+        run(Says(), executor, abort=True)
+        assert Says().outputLoad() == (str(tmp_path / "there"), 3)
