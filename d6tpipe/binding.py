@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["BINDING", "FRAME", "Binding", "Frame", "binding_for", "bound"]
+__all__ = ["BINDING", "FRAME", "Binding", "Frame", "binding_for", "bound", "runs_now"]
 
 
 class Binding:
@@ -54,9 +54,13 @@ class Frame:
         What is known of the outputs saved so far, by name.
     asked : list
         What the body has yielded so far, outside a run.
+    bound : list of (task, bool)
+        Tasks that the body has bound (``self.input(...)``), or that had to be built for those; whether they were built.
+    stale : str or None
+        What the run does with stale tasks, if that was said for the run.
     """
 
-    __slots__ = ("asked", "entered", "folders", "outer", "requires", "saved", "task", "written")
+    __slots__ = ("asked", "bound", "entered", "folders", "outer", "requires", "saved", "stale", "task", "written")
 
     @property
     def in_run(self) -> bool:
@@ -72,10 +76,21 @@ class Frame:
         self.outer: Frame | None = FRAME.get()
         self.written: dict[str, Any] = {}
         self.asked: list[Any] = []
+        self.bound: list[tuple[Any, bool]] = []
+        self.stale: str | None = None
 
 
 BINDING: ContextVar[Binding | None] = ContextVar("d6tpipe_binding", default=None)
 FRAME: ContextVar[Frame | None] = ContextVar("d6tpipe_frame", default=None)
+
+
+def runs_now(task: Any) -> bool:
+    """Return whether the body of a task is being run, perhaps around the one that asks."""
+    frame = FRAME.get()
+    while frame is not None and frame.task is not task:
+        frame = frame.outer
+    return frame is not None
+
 
 _BY_PATH: dict[str, Binding] = {}
 

@@ -68,10 +68,16 @@ class BodyRunner:
 
     luigi's bodies may call ``set_status_message``, ``set_progress_percentage``, ``set_tracking_url``,
     ``scheduler_messages`` and ``decrease_running_resources``: these exist while a body runs.
+
+    Parameters
+    ----------
+    stale : str, optional
+        What the run does with stale tasks, if that was said; what bodies bind is built by the same rule.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stale: str | None = None) -> None:
         self._folders: set[str] = set()
+        self._stale = stale
 
     def close(self) -> None:
         """Remove what others that were killed while this ran have left in the folders of the bodies."""
@@ -93,11 +99,11 @@ class BodyRunner:
         KeyboardInterrupt
             The only exception that is not turned into a failure.
         """
-        return _Body(node, used, self._folders).start()
+        return self.body(node, used).start()
 
     def body(self, node: Any, used: bool, answered: Sequence[Any] = ()) -> _Body:
         """Return a body to be started; what it asks for of `answered` is known to be complete."""
-        return _Body(node, used, self._folders, answered)
+        return _Body(node, used, self._folders, answered, self._stale)
 
 
 def _ignore(*_: Any, **__: Any) -> None:
@@ -138,11 +144,12 @@ class _Body:
 
     __slots__ = ("answered", "frame", "generator", "requirements", "seconds", "task", "used", "wanted")
 
-    def __init__(self, node: Any, used: bool, folders: set[str], answered: Sequence[Any] = ()) -> None:
+    def __init__(self, node: Any, used: bool, folders: set[str], answered: Sequence[Any], stale: str | None) -> None:
         self.task = node.task
         self.answered = frozenset(answered)
         self.used = used
         self.frame = Frame(self.task, node.requires, folders)
+        self.frame.stale = stale
         self.generator: Generator[Any, Any, Any] | None = None
         self.seconds = 0.0
         self.requirements: Sequence[Any] = ()
@@ -189,6 +196,7 @@ class _Body:
             if self.requirements:
                 return Outcome(State.RUNNING, self.seconds, suspension=self)
             outcome = self._finish()
+            outcome.bound = self.frame.bound
             if outcome.failure is None:
                 task.on_success()
             else:

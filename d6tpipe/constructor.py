@@ -122,11 +122,13 @@ class Blueprint:
                 return known
         if not parameter.has_task_value(self.family, name):
             needed = [n for n, p in self.parameters if not p.has_task_value(self.family, n)]
-            raise ParameterError(
+            error = ParameterError(
                 f"{self.family} needs a value for parameter '{name}'",
                 facts={"needed": ", ".join(needed), "declared in": _place(self.cls)},
                 hint=f"Write {self.cls.__name__}({name}=...), or give the parameter a default.",
             )
+            error.unbound = self.cls
+            raise error
         return self.admit(name, parameter.task_value(self.family, name))
 
     def admit(self, name: str, value: Any) -> tuple[Any, Hashable]:

@@ -30,6 +30,7 @@ from d6tpipe.fingerprint import Fingerprint, fingerprint, is_project
 from d6tpipe.fingerprint.source import file_of
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.meta import TaskMeta
+from d6tpipe.tasks.unbound import binds
 from d6tpipe.values import text
 
 __all__ = ["Definition", "definition", "same_module"]
@@ -274,7 +275,9 @@ def _is_dynamic(cls: type) -> bool:
     if issubclass(cls, TaskAggregator):
         return False
     run = getattr(cls, "run", None)
-    return any([inspect.isgeneratorfunction(function) for function in _wrapped(run)])
+    return any([inspect.isgeneratorfunction(function) for function in _wrapped(run)]) or (
+        isinstance(cls, TaskMeta) and binds(cls)
+    )
 
 
 def _wrapped(function: Any) -> Iterator[Any]:

@@ -234,9 +234,19 @@ class Dispatcher:
     run_id : str
     classes : callable
         Returns the classes of the tasks that may run.
+    stale : str, optional
+        What the run does with stale tasks, if that was said.
     """
 
-    def __init__(self, choice: Choice, bodies: BodyRunner, run_id: str, classes: Callable[[], Iterable[type]]) -> None:
+    def __init__(
+        self,
+        choice: Choice,
+        bodies: BodyRunner,
+        run_id: str,
+        classes: Callable[[], Iterable[type]],
+        stale: str | None = None,
+    ) -> None:
+        self._stale = stale
         self._choice, self._bodies, self._run_id, self._classes = choice, bodies, run_id, classes
         self._places: dict[str, _Place] = {}
         self._plans: dict[type, _Plan] = {}
@@ -299,13 +309,13 @@ class Dispatcher:
         """Block until a body is done, or waits for what it has asked for; see `interfaces.Executor.wait`."""
         while True:
             found: list[tuple[Any, Outcome]] = []
-            for executor in self._held_back.values():
-                executor.flush()
-            self._held_back.clear()
             if self._inline:
                 work, call = self._inline.popleft()
                 self._take(work, call(), found)
             self._retry_due()
+            for executor in self._held_back.values():
+                executor.flush()
+            self._held_back.clear()
             if not found and not self._inline:
                 self._take_next(found)
             while not self._done.empty():
@@ -358,7 +368,7 @@ class Dispatcher:
                 name,
                 executor,
                 owned,
-                lambda: plugins.load("services", "encoder")(self._run_id, self._classes(), made.local),
+                lambda: plugins.load("services", "encoder")(self._run_id, self._classes(), made.local, self._stale),
             )
         return found
 

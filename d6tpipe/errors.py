@@ -135,7 +135,18 @@ class DeclarationError(PipeError, TypeError):
 
 
 class ParameterError(DeclarationError, ValueError):
-    """A parameter is unknown, missing, read-only, or has a value that does not fit."""
+    """A parameter is unknown, missing, read-only, or has a value that does not fit.
+
+    Attributes
+    ----------
+    unbound : task class or None
+        The class that a task was to be made of without all of its values.
+    """
+
+    unbound: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), {name: value for name, value in self.__dict__.items() if name != "unbound"})
 
 
 class SettingsError(PipeError, ValueError, AttributeError):

@@ -267,8 +267,8 @@ def run(
         _log(failure)
 
     ledger = TaskLedger(view, examiner, run_id, again)
-    bodies = BodyRunner()
-    dispatcher = Dispatcher(choice, bodies, run_id, lambda: {node.task.__class__ for node in plan.nodes})
+    bodies = BodyRunner(stale)
+    dispatcher = Dispatcher(choice, bodies, run_id, lambda: {node.task.__class__ for node in plan.nodes}, stale=stale)
     try:
         ledger.adopt(node for node in graph.order if node.state is State.FROZEN)
         with bar or nullcontext():
@@ -296,6 +296,21 @@ def run(
     if abort:
         result.raise_failure()
     return result
+
+
+def bind(frame: Any, tasks: list[Any]) -> None:
+    """Build what is missing of `tasks`, which the body of `frame` needs now, and note it as asked for.
+
+    Where the body runs, one after the other: whoever waits for a task holds only what needs it, so nothing can wait
+    for each other, whatever the number of workers.
+    """
+    result = run(tasks, abort=False, execution_summary=False, workers=1, executor="serial", progress=False,
+                 stale=frame.stale)  # fmt: skip
+    result.raise_failure()
+    built = [task for task, state in result.states.items() if state is State.BUILT]
+    frame.bound += [(task, True) for task in built]
+    frame.bound += [(task, False) for task in tasks]
+    frame.asked.append(tasks)
 
 
 def _quiet(event: Event) -> None:

@@ -203,9 +203,11 @@ class Outcome:
     suspension : Suspension or None
     written : mapping of str to Written
         What the body has saved, by the name of the output.
+    bound : sequence of (task, bool)
+        Tasks that the body has had built, or found complete, while it went on; whether they were built.
     """
 
-    __slots__ = ("failure", "seconds", "state", "suspension", "written")
+    __slots__ = ("bound", "failure", "seconds", "state", "suspension", "written")
 
     def __init__(
         self,
@@ -217,6 +219,7 @@ class Outcome:
     ) -> None:
         self.state, self.seconds, self.failure, self.suspension = state, seconds, failure, suspension
         self.written = written
+        self.bound: Sequence[tuple[Any, bool]] = ()
 
 
 class NodeLike(Protocol):
@@ -286,6 +289,9 @@ class Ledger(Protocol):
 
     def settle(self, node: Any, outcome: Outcome) -> None:
         """Note what came of a body that was claimed; sets ``node.digest``."""
+
+    def note(self, nodes: Sequence[Any]) -> None:
+        """Take notice of what was built elsewhere, by a body that needed it."""
 
     def wait(self, nodes: Sequence[Any]) -> None:
         """Block until one of `nodes` may be free."""

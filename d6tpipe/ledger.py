@@ -219,6 +219,12 @@ class TaskLedger:
                 return State.STALE
         return None
 
+    def note(self, nodes: Sequence[Any]) -> None:
+        # Who built them has recorded them, but what is kept in memory is recorded in the memory of each process.
+        for node in nodes:
+            if not joins(node.task) and store_of(node.task).root == MEMORY and stats_of(node.task) is not None:
+                self._write(node, self.record(node, None, 0.0))
+
     def wait(self, nodes: Sequence[Any]) -> None:
         self.commit()
         by_store: dict[Store, list[str]] = {}

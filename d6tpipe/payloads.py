@@ -42,10 +42,12 @@ class Encoder:
         Those of the tasks that may run. Others can come up later.
     local : bool
         The workers are on this machine: they take over working directory and environment.
+    stale : str, optional
+        What the run does with stale tasks, if that was said.
     """
 
-    def __init__(self, run_id: str, classes: Iterable[type], local: bool) -> None:
-        self._run_id, self._local = run_id, local
+    def __init__(self, run_id: str, classes: Iterable[type], local: bool, stale: str | None = None) -> None:
+        self._run_id, self._local, self._stale = run_id, local, stale
         self._importable: dict[str, bool] = {}
         self._by_value: dict[type, int] = {}
         self._codes: dict[type, tuple[str, str] | None] = {}
@@ -66,6 +68,7 @@ class Encoder:
     def _common(self) -> dict[str, Any]:
         return {
             "run_id": self._run_id,
+            "stale": self._stale,
             "path": [os.path.abspath(entry) for entry in sys.path],
             "settings": settings.snapshot(),
             "cwd": os.getcwd() if self._local else None,

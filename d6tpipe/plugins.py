@@ -61,6 +61,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     # Front doors of tasks to the flow above them: task.complete(), task.outputLoad(run=True) ...
     "services": {
+        "bind": "d6tpipe.flow:bind",
         "encoder": "d6tpipe.payloads:Encoder",
         "get_pipe": "d6tpipe.pipes:get_pipe",
         "interrupted": "d6tpipe.integrity:interrupted",

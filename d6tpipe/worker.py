@@ -11,6 +11,7 @@ import pickle
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -50,6 +51,8 @@ class TaskResult:
         The tasks that the body asked for, pickled.
     kept : int
         Number under which the worker keeps the body that waits; 0: it does not.
+    bound : bytes
+        Tasks that the body had built, or found complete, while it went on, pickled; see `Outcome.bound`.
     memory : list of (path, stamp, pickle)
         Values that were saved in memory.
     host : str
@@ -65,6 +68,7 @@ class TaskResult:
     traceback: str = ""
     asked: bytes = b""
     kept: int = 0
+    bound: bytes = b""
     memory: list[tuple[str, Any, bytes]] = field(default_factory=list)
     host: str = ""
     pid: int = 0
@@ -90,8 +94,10 @@ class _Run:
         self.run_id = header["run_id"]
         self.settings = header["settings"]
         self.cwd, self.environ, self.path = header["cwd"], header["environ"], header["path"]
-        self.bodies = BodyRunner()
+        self.bodies = BodyRunner(header["stale"])
         self.checked: set[tuple[type, Any]] = set()
+        if not _kept and not _running:  # what earlier runs have left in memory says nothing about this one
+            cache.data.clear()
         self.enter()
         self.classes = pickle.loads(header["classes"]) if header["classes"] else []
         loaded_classes(self.classes)
@@ -115,6 +121,7 @@ class _Run:
 _runs: OrderedDict[bytes, _Run] = OrderedDict()
 _current: _Run | None = None
 _kept: dict[int, tuple[_Run, Any]] = {}
+_running: list[None] = []  # one per body that runs now
 _numbers = count(1)
 _MOST_RUNS = 4
 
@@ -164,7 +171,7 @@ def run(header: bytes, item: bytes, *memory: bytes) -> TaskResult:
         place.checked.add((task.__class__, code))
     _take_in(inputs, memory)
     body = place.bodies.body(_Node(task, requires), used, answered)
-    return _receipt(place, body, body.start(), keep)
+    return _receipt(place, body, _counted(body.start), keep)
 
 
 def run_apart(seconds: float | None, header: bytes, item: bytes, *memory: bytes) -> TaskResult:
@@ -192,7 +199,15 @@ def resume(number: int, inputs: list[tuple[str, Any]], *memory: bytes) -> TaskRe
         place.enter()
         loaded_classes(place.classes)
     _take_in(inputs, memory)
-    return _receipt(place, body, body.resume(), True)
+    return _receipt(place, body, _counted(body.resume), True)
+
+
+def _counted(step: Callable[[], Outcome]) -> Outcome:
+    _running.append(None)
+    try:
+        return step()
+    finally:
+        _running.pop()
 
 
 def give_up(number: int) -> str:
@@ -230,9 +245,11 @@ def _receipt(place: _Run, body: Any, outcome: Outcome, keep: bool) -> TaskResult
         else:
             body.close()
         return result
+    if outcome.bound:
+        result.bound = cloudpickle.dumps(list(outcome.bound))
     if outcome.failure is None and outcome.state is State.BUILT:
         try:
-            result.memory = _memory_of(body.task)
+            result.memory = _memory_of([body.task, *[task for task, _ in outcome.bound]])
         except DeclarationError as error:
             outcome = Outcome(State.FAILED, outcome.seconds, failure_of(body.task, error, outcome.seconds))
             result.state = State.FAILED
@@ -241,9 +258,9 @@ def _receipt(place: _Run, body: Any, outcome: Outcome, keep: bool) -> TaskResult
     return result
 
 
-def _memory_of(task: Any) -> list[tuple[str, Any, bytes]]:
+def _memory_of(tasks: list[Any]) -> list[tuple[str, Any, bytes]]:
     found = []
-    for path in memory_paths([task]):
+    for path in memory_paths(tasks):
         if path in cache.data:
             value = cache.data[path]
             try:
@@ -251,7 +268,7 @@ def _memory_of(task: Any) -> list[tuple[str, Any, bytes]]:
             except Exception as error:
                 raise DeclarationError(
                     "A value that was saved in memory cannot be sent back from the worker",
-                    task=task,
+                    task=tasks[0],
                     facts={"output": path, "type": type(value).__qualname__, "because": told(error)},
                     hint="Save it to disk in a format that can hold it, save something that can be pickled, or run "
                     'with executor="threads".',
@@ -284,7 +301,10 @@ def outcome_of(task: Any, result: TaskResult) -> Outcome:
         if result.traceback and error.__cause__ is None:
             error.__cause__ = _Remote(result.traceback)
         failure = Failure(task, error, result.traceback, result.seconds)
-    return Outcome(result.state, result.seconds, failure, written=result.written)
+    outcome = Outcome(result.state, result.seconds, failure, written=result.written)
+    if result.bound:
+        outcome.bound = pickle.loads(result.bound)
+    return outcome
 
 
 class _Remote(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 
 from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
@@ -120,6 +120,8 @@ class _Loop:
         if outcome.suspension is not None:
             self.suspend(node, outcome.suspension)
             return
+        if outcome.bound:
+            self.take_in(node, outcome.bound)
         self.ledger.settle(node, outcome)
         if outcome.failure is not None:
             self.failed(node, outcome.failure)
@@ -196,6 +198,20 @@ class _Loop:
             entry = self.suspended[node] = _Waiting(node, suspension, dict.fromkeys(waits))
             for wish in waits:
                 self.waiting.setdefault(wish, []).append(entry)
+
+    def take_in(self, node: Node, bound: Sequence[tuple[object, bool]]) -> None:
+        """Note what a body has had built while it ran."""
+        known = len(self.graph.order)
+        nodes = self.graph.add([task for task, _ in bound])
+        added = self.graph.order[known:]
+        self.ledger.note([found for found, (_, built) in zip(nodes, bound, strict=True) if built])
+        judge(added, self.view)
+        self.plan.grow(node, [found for found, (_, built) in zip(nodes, bound, strict=True) if not built], added)
+        for found, (_, built) in zip(nodes, bound, strict=True):
+            if built and found.state is State.FRESH:
+                self.report(Event(EventKind.STARTED, found.task, State.RUNNING))
+                found.state = State.BUILT
+                self.report(Event(EventKind.COMPLETED, found.task, State.BUILT))
 
     def wake(self, settled: Node) -> None:
         for entry in self.waiting.pop(settled, ()):

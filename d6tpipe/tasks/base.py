@@ -9,7 +9,7 @@ from typing import Any
 import luigi
 from luigi.parameter import ParameterVisibility
 
-from d6tpipe.binding import binding_for, bound
+from d6tpipe.binding import binding_for, bound, runs_now
 from d6tpipe.constructor import blueprint
 from d6tpipe.errors import ParameterError
 from d6tpipe.tasks.meta import TaskMeta
@@ -90,6 +90,8 @@ class Task(luigi.Task, metaclass=TaskMeta):
             return binding.flows if binding is not None and binding.flows else self._own_flows
         if name == "persists":
             return self.persist
+        if name == "inputs" and runs_now(self):  # only while the body runs: luigi's clone would copy it
+            return self._inputs
         # With name and obj Python's own message suggests the nearest name.
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 

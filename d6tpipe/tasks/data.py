@@ -21,8 +21,9 @@ from d6tpipe.interfaces import Writer, Written
 from d6tpipe.targets import CacheTarget, DataTarget, FormatTarget
 from d6tpipe.tasks.base import Task
 from d6tpipe.tasks.external import is_external
-from d6tpipe.tasks.meta import ensure_folders
+from d6tpipe.tasks.meta import ensure_folders, raw_requires
 from d6tpipe.tasks.outputs import folder, has_older_name, layout, targets
+from d6tpipe.tasks.unbound import class_meant, outside_a_body
 
 __all__ = ["TaskData"]
 
@@ -325,6 +326,51 @@ class TaskData(Task):
         if keys is not None and isinstance(required, TaskData):
             required._check_keys([keys] if isinstance(keys, str) else keys)
         return _load_all(source, as_dict, cached, required)
+
+    def input(self, which: Any = None, /, **over: Any) -> Any:
+        """Return the targets of what ``requires`` returns; with values, bind one that it names by its class.
+
+        Parameters
+        ----------
+        which : str, int or task class, optional
+            Which of several classes.
+        **over
+            Parameters of the task that is meant; the others are those that both tasks share, as in ``clone``.
+
+        Returns
+        -------
+        target, or dict of targets by name
+            Of the task that was bound, which has been built if it was not complete. The body goes on where it is.
+
+        Raises
+        ------
+        BuildError
+            The task, or something that it needs, failed.
+
+        Notes
+        -----
+        What a body binds is recorded as a requirement: it counts for what is stale, and is shown by `explain`.
+        """
+        if which is None and not over:
+            return super().input()
+        return self._bind([self._meant(which, over)])[0]
+
+    def _inputs(self, wishes: Any, which: Any = None) -> list[Any]:
+        """Return the targets of several tasks of one class, each given by a dict of its parameters; see `input`."""
+        return self._bind([self._meant(which, over) for over in wishes])
+
+    def _meant(self, which: Any, over: Mapping[str, Any]) -> Any:
+        method = getattr(type(self).requires, "_d6tpipe_wraps", type(self).requires)
+        return self.clone(class_meant(self, which, lambda: raw_requires(method, self)), **over)
+
+    def _bind(self, tasks: list[Any]) -> list[Any]:
+        frame = FRAME.get()
+        while frame is not None and frame.task is not self:
+            frame = frame.outer
+        if frame is None:
+            raise outside_a_body(self)
+        plugins.load("services", "bind")(frame, tasks)
+        return [task.output() for task in tasks]
 
     # ---- metadata
 

@@ -13,14 +13,15 @@ import luigi
 from d6tpipe import plugins
 from d6tpipe.binding import BINDING, FRAME, Frame
 from d6tpipe.constructor import BLUEPRINTS, blueprint, drop_blueprint
-from d6tpipe.errors import DeclarationError
+from d6tpipe.errors import DeclarationError, ParameterError
+from d6tpipe.tasks.unbound import has_classes, in_place_of, without_classes
 
 if TYPE_CHECKING:
     from luigi.task_register import Register
 else:
     Register = type(luigi.Task)
 
-__all__ = ["TaskMeta"]
+__all__ = ["TaskMeta", "raw_requires"]
 
 RESERVED = frozenset({"job"})
 """Names that a parameter cannot have: ``self.job`` is the context of a running body."""
@@ -139,14 +140,22 @@ def _required(method: Callable[[Any], Any], task: Any) -> Any:
     frame = FRAME.get()
     if frame is not None and frame.task is task and frame.requires is not None:
         return frame.requires
-    binding = task._binding
-    if BINDING.get() is binding:
-        return _listed(method(task))
-    token = BINDING.set(binding)
+    wanted = raw_requires(method, task)
+    return without_classes(task, wanted) if has_classes(wanted) else wanted
+
+
+def raw_requires(method: Callable[[Any], Any], task: Any) -> Any:
+    """Return what ``requires`` of a task returns, with classes that it does not make a task of."""
+    token = None
+    if BINDING.get() is not task._binding:
+        token = BINDING.set(task._binding)
     try:
         return _listed(method(task))
+    except ParameterError as error:
+        return in_place_of(task, error)
     finally:
-        BINDING.reset(token)
+        if token is not None:
+            BINDING.reset(token)
 
 
 def _listed(wanted: Any) -> Any:

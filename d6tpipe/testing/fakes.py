@@ -486,6 +486,9 @@ class OpenLedger:
     def settle(self, node: Any, outcome: Outcome) -> None:
         self.log.append(("settle", node.task))
 
+    def note(self, nodes: Any) -> None:
+        pass
+
     def wait(self, nodes: Sequence[Any]) -> None:
         """Return at once."""
 

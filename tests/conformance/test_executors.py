@@ -98,6 +98,18 @@ class Hangs(d6tpipe.tasks.TaskPickle):
         note(self)
         threading.Event().wait(600)
 
+class Binds(d6tpipe.tasks.TaskPickle):
+    fail = d6tpipe.BoolParameter(default=False)
+    def requires(self):
+        return {"raw": Raw, "held": Held, "first": Raw(i=1)}
+    def run(self):
+        note(self)
+        one = self.input("raw", i=5).load()
+        more = [target.load() for target in self.inputs([{"i": 6}, {"i": 8}], "held")]
+        if self.fail:
+            self.input(Wrong)
+        self.save([self.inputLoad(task="first"), one, *more])
+
 class Unpicklable(d6tpipe.tasks.TaskCache):
     def run(self):
         note(self)
@@ -230,6 +242,30 @@ def test_what_a_body_asks_for_and_does_not_get_stops_it(flow: Any, executor: Any
         "Yields": "upstream_failed",
         "Wrong": "failed",
     }
+
+
+def test_what_a_body_binds_is_built_while_it_goes_on(flow: Any, executor: Any) -> None:
+    told: Counter[tuple[str, str]] = Counter()
+    result = run(flow.Binds(), executor, callbacks=[lambda event: told.update([(str(event.kind), repr(event.task))])])
+    assert result.ok, result.failures
+    assert flow.Binds().outputLoad() == [[0], [0, 2, 4, 6, 8], {"held": 6}, {"held": 8}]
+    assert bodies(flow) == {"Binds": 1, "Raw": 2, "Held": 2}
+    assert {str(state) for state in result.states.values()} == {"built"} and len(result.states) == 5
+    assert set(told.values()) == {1} and len(told) == 10
+    assert run(flow.Binds(), executor, stale="rerun").counts.keys() == {"fresh"}
+    run(flow.Raw(i=5), executor, forced_all=True)  # comes out the same
+    assert run(flow.Binds(), executor, stale="rerun").ok
+    assert bodies(flow)["Binds"] == 1
+    flow.Raw(i=5).save([9])  # what it has bound counts
+    assert run(flow.Binds(), executor, stale="rerun").ok
+    assert flow.Binds().outputLoad()[1] == [0, 2, 4, 6, 8]
+
+
+def test_a_failure_of_what_a_body_binds_is_its_own(flow: Any, executor: Any) -> None:
+    result = run(flow.Binds(fail=True), executor)
+    assert not result.ok
+    (failure,) = [failure for failure in result.failures if failure.task == flow.Binds(fail=True)]
+    assert "the value [1] is wrong" in str(failure.error)
 
 
 def test_leaving_the_interpreter_fails_that_task_alone(flow: Any, executor: Any) -> None:

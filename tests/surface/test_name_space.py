@@ -13,7 +13,7 @@ import d6tpipe
 # Class options, and what a body finds in its context.
 OPTION_WORDS = """
     version seed flows tags report schema freeze expires stale marks isolate hooks transient resumable after
-    executor retry_on retry_delay tolerance depends_on ignore_code dir label attempt run_id progress log env
+    executor inputs retry_on retry_delay tolerance depends_on ignore_code dir label attempt run_id progress log env
     artifact emit remaining_time shared_dir
 """
 COMMON_WORDS = """
