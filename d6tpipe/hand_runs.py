@@ -11,17 +11,20 @@ from d6tpipe.engine.graph import Node
 from d6tpipe.errors import told
 from d6tpipe.examiner import Examiner, stats_of, store_of
 from d6tpipe.failpoints import fail_point
-from d6tpipe.ledger import TaskLedger, new_run_id
+from d6tpipe.holds import PATIENCE, tell_waiting
+from d6tpipe.ledger import TaskLedger, new_run_id, take_over
 from d6tpipe.policy import Policy
+from d6tpipe.stores import MEMORY
 from d6tpipe.taskview import TaskView
 
 __all__ = ["HandRun", "node_of"]
 
 
 class HandRun:
-    """One body; announced when this is made, recorded by `finished` or `failed`.
+    """One body; announced by `enter`, recorded by `finished` or `failed`, let go of by `leave`.
 
-    Each step is safe on the disk when it returns: who calls bodies one by one has no end of a run to wait for.
+    The task is locked meanwhile, so that its outputs are of one attempt; who is second waits, and says so after a
+    second. Each step is safe on the disk when it returns: who calls bodies one by one has no end of a run to wait for.
 
     Parameters
     ----------
@@ -36,9 +39,36 @@ class HandRun:
         self._begin = perf_counter()
         self._examiner = Examiner(Policy(), self._run_id)
         self._examiner.known(type(task))  # before the body changes what its code looks at
-        self._records = store_of(task).records
-        self._records.building([(task.task_family, task.task_id)], self._run_id)
+        self._store = store_of(task)
+        self._records = self._store.records
+        self._locked = False
+
+    def enter(self) -> None:
+        """Lock the task, waiting for whoever builds it, and announce it."""
+        outer = self._frame.outer
+        while outer is not None and outer.task != self._task:
+            outer = outer.outer
+        if outer is None and self._store.root != MEMORY:
+            self._lock()
+        self._begin = perf_counter()
+        self._records.building([(self._task.task_family, self._task.task_id)], self._run_id)
         fail_point("hand_run.announced")
+
+    def _lock(self) -> None:
+        locks, key, told = self._store.locks, self._task.task_id, False
+        while not (locks.acquire(key) or take_over(self._store, key)):
+            locks.wait([key], None if told else PATIENCE)
+            holder = None if told else locks.holder(key)
+            if holder is not None:
+                told = True
+                tell_waiting(self._task, holder)
+        self._locked = True
+
+    def leave(self) -> None:
+        """Let go of the task; what was recorded is safe."""
+        if self._locked:
+            self._locked = False
+            self._store.locks.release([self._task.task_id])
 
     def finished(self) -> None:
         """Note that the body has returned; if it has saved nothing, it is as if it had not run."""

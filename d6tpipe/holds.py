@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from d6tpipe.errors import StorageError
+from d6tpipe.errors import StorageError, shown
 from d6tpipe.stores import MEMORY, Store
 
-__all__ = ["BATCH", "batches", "busy_error", "held", "holder", "who"]
+__all__ = ["BATCH", "PATIENCE", "batches", "busy_error", "held", "holder", "tell_waiting", "who"]
 
 BATCH = 64
 """How many tasks are held together: the kernel keeps locks in a list, and others should not wait for long."""
+
+
+PATIENCE = 1.0
+"""Seconds that one waits without saying so."""
+
+
+def tell_waiting(task: Any, pid: int | None) -> None:
+    """Say on standard error for what one waits, and for whom."""
+    sys.stderr.write(f"d6tpipe waits for {shown(task)}: {who(pid)} is building it\n")
+    sys.stderr.flush()
 
 
 @contextmanager

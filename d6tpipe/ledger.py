@@ -14,7 +14,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from time import perf_counter, time
+from time import monotonic, perf_counter, time
 from typing import Any
 
 from d6tpipe import settings
@@ -37,6 +37,7 @@ from d6tpipe.examiner import (
     store_of,
 )
 from d6tpipe.failpoints import fail_point
+from d6tpipe.holds import PATIENCE, tell_waiting
 from d6tpipe.integrity import note_written
 from d6tpipe.interfaces import Outcome, Standing, State
 from d6tpipe.machine import boot_id, host_name
@@ -46,8 +47,9 @@ from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.data import METADATA
 from d6tpipe.tasks.external import is_external
 from d6tpipe.tasks.outputs import has_older_name, locate
+from d6tpipe.watchdog import Watchdog
 
-__all__ = ["TaskLedger", "new_run_id"]
+__all__ = ["TaskLedger", "new_run_id", "take_over"]
 
 _BATCH_SECONDS = 0.05
 _LARGEST_BATCH = 64
@@ -60,6 +62,17 @@ _handing_over = threading.Lock()
 def new_run_id() -> str:
     """Return a name for a run: when it began, and what tells it from others."""
     return f"{time():.3f}-{uuid.uuid4().hex[:12]}"
+
+
+def take_over(store: Store, task_id: str) -> bool:
+    """Take the lock of a task that a run of this process has locked and not started; return whether there was one."""
+    with _handing_over:
+        other = _waiting.pop((store, task_id), None)
+        if other is None:
+            return False
+        for theirs in [theirs for theirs in other._held if theirs.task.task_id == task_id]:
+            del other._held[theirs]
+        return True
 
 
 class TaskLedger:
@@ -87,6 +100,8 @@ class TaskLedger:
         self._batch = 1
         self._batch_began = 0.0
         self._facts: dict[tuple[type, Store], dict[str, Any]] = {}
+        self._waits_for: dict[Any, float] = {}  # node to the time since when; 0: that has been told
+        self._watchdog = Watchdog(self._hand_back)
 
     # ---- before a body
 
@@ -101,6 +116,9 @@ class TaskLedger:
         if not self._start(node) and node not in self._done:
             if not self._claim_batch(node, coming):
                 return State.PENDING
+            self._watchdog.feed()
+            if self._batch > 1:
+                self._watchdog.start()
             if not self._start(node) and node not in self._done:  # another thread has taken it over meanwhile
                 return State.PENDING
         state = self._done.pop(node, State.RUNNING)
@@ -118,15 +136,24 @@ class TaskLedger:
             self._started.add(node)
             return True
 
-    def _take_over(self, store: Store, node: Any) -> bool:
-        """Take a task that another run of this process has locked and not started."""
+    def _hand_back(self) -> None:
+        """Let go of what was locked ahead and has not started, since a body takes long: it, or others, may wait for it.
+
+        A body may have started a process that needs one of these tasks. When their turn comes they are claimed anew.
+        """
         with _handing_over:
-            other = _waiting.pop((store, node.task.task_id), None)
-            if other is None:
-                return False
-            for theirs in [theirs for theirs in other._held if theirs.key == node.key]:
-                del other._held[theirs]
-            return True
+            waiting = [node for node, store in self._held.items() if _waiting.get((store, node.task.task_id)) is self]
+            by_store: dict[Store, list[Any]] = {}
+            for node in waiting:
+                store = self._held.pop(node)
+                del _waiting[store, node.task.task_id]
+                by_store.setdefault(store, []).append(node.task)
+        for store, tasks in by_store.items():
+            store.records.withdraw([(task.task_family, task.task_id) for task in tasks], self._run_id)
+            store.records.flush()
+            if store.root != MEMORY:
+                store.locks.release([task.task_id for task in tasks])
+        self.commit()  # what has ended, and waits for company on its way to the disk
 
     def _claim_batch(self, first: Any, coming: Callable[[], Iterable[Any]]) -> bool:
         if not self._lock(first):
@@ -160,8 +187,9 @@ class TaskLedger:
                 self._done[node] = state
                 self._let_go(node)
         for store, tasks in announced.items():
+            keys = self._ended.pop(store, [])
             store.records.building(tasks, self._run_id)
-            self._release(store)
+            self._release(store, keys)
         self.commit()  # of folders in which there is nothing to announce
         with _handing_over:  # not before: who takes one over must find it announced
             for node in batch:
@@ -186,7 +214,7 @@ class TaskLedger:
         store = store_of(node.task)
         self._stores[store] = None
         key = node.task.task_id
-        if store.root != MEMORY and not store.locks.acquire(key) and not self._take_over(store, node):
+        if store.root != MEMORY and not store.locks.acquire(key) and not take_over(store, key):
             return False
         with _handing_over:
             self._held[node] = store
@@ -231,12 +259,19 @@ class TaskLedger:
         for node in nodes:
             by_store.setdefault(store_of(node.task), []).append(node.task.task_id)
         store, keys = next(iter(by_store.items()))
+        since = self._waits_for.setdefault(nodes[0], monotonic())
         # With several folders there is no waiting for all of them at once: come back soon and look.
-        store.locks.wait(keys, None if len(by_store) == 1 else 0.05)
+        store.locks.wait(keys, 0.05 if len(by_store) > 1 else PATIENCE)
+        if monotonic() - since >= PATIENCE / 2 and since > 0:
+            holder = store_of(nodes[0].task).locks.holder(nodes[0].task.task_id)
+            if holder is not None:
+                self._waits_for[nodes[0]] = 0.0  # told
+                tell_waiting(nodes[0].task, holder)
 
     # ---- after a body
 
     def settle(self, node: Any, outcome: Outcome) -> None:
+        self._watchdog.feed()
         if joins(node.task):
             node.digest = joined_digest(node)
             return
@@ -262,16 +297,17 @@ class TaskLedger:
     def commit(self) -> None:
         """Make all records safe, then release the locks of what they are about."""
         for store in list(self._ended):
+            keys = self._ended.pop(store, [])  # before, since the watchdog may come in between
             store.records.flush()
-            self._release(store)
+            self._release(store, keys)
 
-    def _release(self, store: Store) -> None:
-        keys = self._ended.pop(store, None)
+    def _release(self, store: Store, keys: Sequence[str]) -> None:
         if keys and store.root != MEMORY:
             store.locks.release(keys)
 
     def close(self) -> None:
         """End the run: write what is left, take back what was announced and not started, release all locks."""
+        self._watchdog.stop()
         for node in list(self._held):
             store = self._let_go(node)
             if store is not None and node not in self._started:

@@ -189,10 +189,14 @@ def _run(method: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: d
     note = None if frame.in_run else task._note_run(frame)
     tokens = FRAME.set(frame), BINDING.set(task._binding)
     try:
+        if note is not None:
+            note.enter()
         task._before_run(frame)
         value = method(task, *args, **kwargs)
         if value.__class__ is not GeneratorType:
             task._after_run(frame, value)
+            if note is not None:
+                note.finished()
     except Exception as error:
         if note is not None:
             note.failed(error)
@@ -200,11 +204,10 @@ def _run(method: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: d
     finally:
         BINDING.reset(tokens[1])
         FRAME.reset(tokens[0])
-    if value.__class__ is GeneratorType:
-        return _drive(task, value, frame, note)
-    if note is not None:
-        note.finished()
-    return value
+        if note is not None:
+            note.leave()
+    # Of a generator nothing has run yet, and perhaps nobody will step it.
+    return _drive(task, value, frame, note) if value.__class__ is GeneratorType else value
 
 
 def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame, note: Any) -> Generator[Any, Any, Any]:
@@ -212,6 +215,8 @@ def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame, note: Any) -
     step: Callable[[Any], Any] = body.send
     argument: Any = None
     try:
+        if note is not None:
+            note.enter()
         while True:
             tokens = FRAME.set(frame), BINDING.set(task._binding)
             try:
@@ -238,6 +243,8 @@ def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame, note: Any) -
                 step, argument = body.throw, error
     finally:
         body.close()
+        if note is not None:
+            note.leave()
 
 
 def ensure_folders(folders: set[str], known: set[str] | None) -> None:

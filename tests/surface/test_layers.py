@@ -74,6 +74,7 @@ LAYERS = {
     "d6tpipe.fingerprint": (0, "vocabulary"),
     "d6tpipe.failpoints": (0, "vocabulary"),
     "d6tpipe.machine": (0, "vocabulary"),
+    "d6tpipe.watchdog": (0, "vocabulary"),
 }
 
 # What a pure engine must not reach for: disk, clock, chance, processes.
