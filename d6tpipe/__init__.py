@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from d6tpipe.catalogs import catalog, clean
     from d6tpipe.explanations import explain
     from d6tpipe.plans import plan
+    from d6tpipe.tasklogs import log
 
 __all__ = [
     *parameters.__all__,
@@ -67,6 +68,7 @@ __all__ = [
     "invalidate_downstream",
     "invalidate_orphans",
     "invalidate_upstream",
+    "log",
     "mark",
     "parameters",
     "pipes",  # noqa: F405
@@ -92,6 +94,7 @@ _FUNCTIONS = {
     "clean": "catalogs",
     "explain": "explanations",
     "forget": "acceptance",
+    "log": "tasklogs",
     "plan": "plans",
 }
 

@@ -20,6 +20,7 @@ from d6tpipe.interfaces import ReasonKind, Standing
 from d6tpipe.ledger import TaskLedger, new_run_id
 from d6tpipe.policy import Policy
 from d6tpipe.stores import Store, close_all
+from d6tpipe.tasklogs import discard
 from d6tpipe.tasks.external import is_external
 from d6tpipe.taskview import TaskView
 
@@ -66,6 +67,8 @@ def accept(tasks: Any, upstream: bool = True) -> list[Any]:
 def forget(tasks: Any, upstream: bool = False) -> list[Any]:
     """Drop the records of tasks: nothing is known any more of how their outputs came about. Outputs stay.
 
+    What the tasks have printed is forgotten, too (see `log`).
+
     From then on these are trusted as long as they exist, as luigi does (``untracked``), also if the last attempt had
     failed or was interrupted.
 
@@ -100,6 +103,7 @@ def forget(tasks: Any, upstream: bool = False) -> list[Any]:
                 with held(store, [task.task_id for task in batch]) as others:
                     if others:  # just begun
                         raise busy_error(_shown(others, batch), "forgotten", len(done))
+                    discard(store, [(task.task_family, task.task_id) for task in batch])
                     store.records.forget([task.task_id for task in batch])
                 done += batch
     finally:

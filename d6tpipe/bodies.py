@@ -6,6 +6,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from time import perf_counter
 from types import GeneratorType
 from typing import Any
@@ -16,7 +17,7 @@ from luigi.task import flatten
 from d6tpipe import plugins
 from d6tpipe.binding import FRAME, Frame
 from d6tpipe.errors import GraphError, MissingOutputError, PipeError, is_ours, shown, told, warn
-from d6tpipe.interfaces import Failure, Outcome, State
+from d6tpipe.interfaces import Capture, CaptureRecord, Failure, Outcome, State
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.outputs import layout
 
@@ -73,11 +74,14 @@ class BodyRunner:
     ----------
     stale : str, optional
         What the run does with stale tasks, if that was said; what bodies bind is built by the same rule.
+    capture : Capture, optional
+        Listens to the bodies; entered and left by whoever passes it.
     """
 
-    def __init__(self, stale: str | None = None) -> None:
+    def __init__(self, stale: str | None = None, capture: Capture | None = None) -> None:
         self._folders: set[str] = set()
         self._stale = stale
+        self._capture = capture
 
     def close(self) -> None:
         """Remove what others that were killed while this ran have left in the folders of the bodies."""
@@ -103,7 +107,8 @@ class BodyRunner:
 
     def body(self, node: Any, used: bool, answered: Sequence[Any] = ()) -> _Body:
         """Return a body to be started; what it asks for of `answered` is known to be complete."""
-        return _Body(node, used, self._folders, answered, self._stale)
+        record = None if self._capture is None else self._capture.task()
+        return _Body(node, used, self._folders, answered, self._stale, record)
 
 
 def _ignore(*_: Any, **__: Any) -> None:
@@ -142,9 +147,18 @@ def _unhook(task: Any) -> None:
 class _Body:
     """One body, up to its end or to where it asks for more."""
 
-    __slots__ = ("answered", "frame", "generator", "requirements", "seconds", "task", "used", "wanted")
+    __slots__ = ("answered", "frame", "generator", "record", "requirements", "seconds", "task", "used", "wanted")
 
-    def __init__(self, node: Any, used: bool, folders: set[str], answered: Sequence[Any], stale: str | None) -> None:
+    def __init__(
+        self,
+        node: Any,
+        used: bool,
+        folders: set[str],
+        answered: Sequence[Any],
+        stale: str | None,
+        record: CaptureRecord | None,
+    ) -> None:
+        self.record = record
         self.task = node.task
         self.answered = frozenset(answered)
         self.used = used
@@ -183,6 +197,18 @@ class _Body:
             self.generator.close()
 
     def _step(self, work: Callable[[], Any]) -> Outcome:
+        record = self.record
+        if record is None:
+            return self._run(work)
+        with record:
+            outcome = self._run(work)
+        if outcome.suspension is None:
+            outcome.captured = record.captured() or None
+            if outcome.captured is not None and outcome.failure is not None:
+                outcome.failure = replace(outcome.failure, captured=outcome.captured)
+        return outcome
+
+    def _run(self, work: Callable[[], Any]) -> Outcome:
         task = self.task
         _hook(task)
         token = FRAME.set(self.frame)

@@ -16,6 +16,7 @@ import click
 from rich.table import Table
 
 from d6tpipe import cli_records, flow, settings  # the first for the commands it adds
+from d6tpipe.capture import SHOW_CAPTURE
 from d6tpipe.cli_shared import OK, SHOWN, command, console, group, print_table, staleness
 from d6tpipe.cli_target import open_target, option_of, select_tasks, users_traceback
 from d6tpipe.engine.graph import Node
@@ -60,6 +61,11 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option("--max-failures", type=click.IntRange(min=1), help="Start nothing more after so many failures.")
 @click.option("-n", "--workers", "--n-workers", callback=_workers, help="How many tasks at once: a number, or auto.")
 @click.option("--executor", help="Where they run: serial, threads, processes, loky, dask, ray, dask://host:8786 ...")
+@click.option(
+    "--show-capture",
+    type=click.Choice(SHOW_CAPTURE),
+    help="What of the output of failed tasks is shown at the end; by default all.",
+)
 def _run(
     target: str,
     words: tuple[str, ...],
@@ -73,6 +79,7 @@ def _run(
     max_failures: int | None,
     workers: int | str | None,
     executor: str | None,
+    show_capture: str | None,
 ) -> int:
     """Build what is missing of the selected tasks."""
     if first and max_failures is not None:
@@ -90,6 +97,7 @@ def _run(
         dry_run=dry_run or explained,
         progress=True,
         max_failures=1 if first else max_failures,
+        show_capture=show_capture,
         **policy,
     )
     if dry_run or explained:

@@ -1,4 +1,4 @@
-"""The commands that look at records and change what is stored: results, accept, reset, clean."""
+"""The commands that look at records and change what is stored: results, log, accept, reset, clean."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from d6tpipe.catalogs import catalog, removal
 from d6tpipe.cli_shared import OK, SHOWN, command, folder_option, group, print_table
 from d6tpipe.cli_target import Selection, import_from_here, in_module, select_tasks
 from d6tpipe.removal import in_bytes
+from d6tpipe.tasklogs import log
 from d6tpipe.tasks.external import is_external
 from d6tpipe.wording import Words, clipped, named
 
@@ -80,6 +81,24 @@ def _result_row(row: Any, root: str) -> list[str]:
         in_bytes(row.bytes) if row.bytes else "",
         about,
     ]
+
+
+# ---- log
+
+
+@command(name="log")
+def _log(target: str, words: tuple[str, ...], folder: str | None) -> int:
+    """Print what the selected tasks have printed, warned and logged when they ran last."""
+    tasks = select_tasks(target, words, folder).tasks
+    found = [(task, text) for task in tasks if (text := log(task))]
+    for number, (task, text) in enumerate(found):
+        if len(tasks) > 1:
+            click.echo(f"{chr(10) * bool(number)}===== {named(task)} =====")
+        click.echo(text, nl=False)
+    if not found:
+        which = named(tasks[0]) if len(tasks) == 1 else f"these {len(tasks)} tasks"
+        click.echo(f"Nothing is known to have been printed by {which}.", err=True)
+    return OK
 
 
 # ---- accept

@@ -16,6 +16,7 @@ import luigi
 
 from d6tpipe import settings
 from d6tpipe.bodies import BodyRunner, failure_of, missing_input
+from d6tpipe.capture import SHOW_CAPTURE, PythonCapture
 from d6tpipe.engine.build import build
 from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
@@ -156,6 +157,7 @@ def run(
     max_failures: int | None = None,
     callbacks: Iterable[Callable[[Event], Any]] | None = None,
     progress: bool | None = None,
+    show_capture: str | None = None,
     **luigi_options: Any,
 ) -> Any:
     """Build what is missing of `tasks` and of all they require.
@@ -202,6 +204,9 @@ def run(
         Each is called with every `interfaces.Event`, in this process.
     progress : bool, optional
         Show progress on standard error; by default on a terminal only.
+    show_capture : {"no", "stdout", "stderr", "log", "all"}, optional
+        What is shown at the end of what a failed task has printed ("stderr" with warnings) and logged; by default
+        ``settings.show_capture``. `d6tpipe.log` has all of it, of any task.
     **luigi_options
         Options of ``luigi.build``; accepted for compatibility, without effect.
 
@@ -223,6 +228,8 @@ def run(
     from d6tpipe.dispatch import Dispatcher, choose  # a question has no use for what it imports
 
     choice = choose(workers, executor)
+    show_capture = settings.show_capture if show_capture is None else show_capture
+    _check_show_capture(show_capture)
     begin = perf_counter()
     roots = as_tasks(tasks)
     forcing = forced is not None or forced_all or forced_all_upstream
@@ -246,7 +253,7 @@ def run(
 
     def finish() -> Result:
         nodes = graph.order
-        result = Result(nodes, failures, perf_counter() - begin, dry_run, goals)
+        result = Result(nodes, failures, perf_counter() - begin, dry_run, goals, show_capture)
         if shown and (result.ok or not abort):
             print(result.summary_text)
         return result
@@ -267,11 +274,12 @@ def run(
         _log(failure)
 
     ledger = TaskLedger(view, examiner, run_id, again)
-    bodies = BodyRunner(stale)
+    capture = PythonCapture()
+    bodies = BodyRunner(stale, capture)
     dispatcher = Dispatcher(choice, bodies, run_id, lambda: {node.task.__class__ for node in plan.nodes}, stale=stale)
     try:
         ledger.adopt(node for node in graph.order if node.state is State.FROZEN)
-        with bar or nullcontext():
+        with bar or nullcontext(), capture:  # in this order: the bar's own drawing goes past the capture
             build(
                 graph,
                 plan,
@@ -286,7 +294,7 @@ def run(
             )
     except KeyboardInterrupt:
         if shown:
-            print(Result(graph.order, failures, perf_counter() - begin).summary_text)
+            print(Result(graph.order, failures, perf_counter() - begin, show_capture=show_capture).summary_text)
         raise
     finally:
         dispatcher.close()
@@ -332,6 +340,16 @@ def _check_options(options: Mapping[str, Any]) -> None:
                 facts={"options": ", ".join(own)},
                 hint=f"Did you mean '{near}'?" if near else "Use one of these, or an option of luigi.build.",
             )
+
+
+def _check_show_capture(word: Any) -> None:
+    if word not in SHOW_CAPTURE:
+        near = nearest(str(word), SHOW_CAPTURE)
+        raise ParameterError(
+            "show_capture must be one of five words",
+            facts={"got": repr(word), "allowed": ", ".join(SHOW_CAPTURE)},
+            hint=f"Did you mean '{near}'?" if near else "Write show_capture='all'.",
+        )
 
 
 def _forced_nodes(graph: Graph, goals: list[Node], forced: Any, all_goals: bool, upstream: bool) -> frozenset[Node]:

@@ -15,6 +15,7 @@ from d6tpipe.holds import PATIENCE, tell_waiting
 from d6tpipe.ledger import TaskLedger, new_run_id, take_over
 from d6tpipe.policy import Policy
 from d6tpipe.stores import MEMORY
+from d6tpipe.tasklogs import discard
 from d6tpipe.taskview import TaskView
 
 __all__ = ["HandRun", "node_of"]
@@ -77,6 +78,7 @@ class HandRun:
             self._records.withdraw([(task.task_family, task.task_id)], self._run_id)
             return
         ledger, node = self._ledger()
+        self._forget_log()
         self._records.write([ledger.record(node, self._frame.written, perf_counter() - self._begin)])
         self._records.flush()
         fail_point("hand_run.recorded")
@@ -86,8 +88,13 @@ class HandRun:
         ledger, node = self._ledger()
         record = ledger.record(node, None, perf_counter() - self._begin, look=False)
         record.stage, record.error = "failed", told(error)
+        self._forget_log()
         self._records.write([record])
         self._records.flush()
+
+    def _forget_log(self) -> None:
+        """Remove what an earlier attempt has printed; nobody listens to this one."""
+        discard(store_of(self._task), [(self._task.task_family, self._task.task_id)])
 
     def _ledger(self) -> tuple[TaskLedger, Node]:
         view = TaskView(examiner=self._examiner)

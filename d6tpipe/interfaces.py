@@ -13,6 +13,8 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 __all__ = [
+    "Capture",
+    "CaptureRecord",
     "Event",
     "EventKind",
     "Executor",
@@ -167,12 +169,15 @@ class Failure:
         The user's traceback as text, without the frames of d6tpipe; empty when nothing was raised by the body.
     seconds : float
         How long the body ran.
+    captured : capture.Captured or None
+        What the body has printed, warned and logged; None if nothing, or if nobody has listened.
     """
 
     task: Any
     error: BaseException
     traceback: str
     seconds: float
+    captured: Any = None
 
 
 class Suspension(Protocol):
@@ -205,9 +210,11 @@ class Outcome:
         What the body has saved, by the name of the output.
     bound : sequence of (task, bool)
         Tasks that the body has had built, or found complete, while it went on; whether they were built.
+    captured : capture.Captured or None
+        What it has printed, warned and logged, from its first step on; None if nothing, and of one that waits.
     """
 
-    __slots__ = ("bound", "failure", "seconds", "state", "suspension", "written")
+    __slots__ = ("bound", "captured", "failure", "seconds", "state", "suspension", "written")
 
     def __init__(
         self,
@@ -216,10 +223,34 @@ class Outcome:
         failure: Failure | None = None,
         suspension: Suspension | None = None,
         written: Mapping[str, Any] = _NOTHING,
+        captured: Any = None,
     ) -> None:
         self.state, self.seconds, self.failure, self.suspension = state, seconds, failure, suspension
         self.written = written
         self.bound: Sequence[tuple[Any, bool]] = ()
+        self.captured = captured
+
+
+class Capture(Protocol):
+    """Listens to bodies: what they print, warn and log. A ``with`` block, within which bodies run."""
+
+    def __enter__(self) -> Capture: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def task(self) -> CaptureRecord:
+        """Return what one body is listened to with."""
+
+
+class CaptureRecord(Protocol):
+    """Listens to one body; a ``with`` block around each of its steps."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def captured(self) -> Any:
+        """Return the `capture.Captured` of all steps up to now; false if there is nothing."""
 
 
 class NodeLike(Protocol):

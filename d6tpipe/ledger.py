@@ -43,6 +43,7 @@ from d6tpipe.interfaces import Outcome, Standing, State
 from d6tpipe.machine import boot_id, host_name
 from d6tpipe.records import OutputRecord, Record, seal, source_key
 from d6tpipe.stores import MEMORY, Store, close_all
+from d6tpipe.tasklogs import TaskLogs
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.data import METADATA
 from d6tpipe.tasks.external import is_external
@@ -102,6 +103,7 @@ class TaskLedger:
         self._facts: dict[tuple[type, Store], dict[str, Any]] = {}
         self._waits_for: dict[Any, float] = {}  # node to the time since when; 0: that has been told
         self._watchdog = Watchdog(self._hand_back)
+        self._logs = TaskLogs()
 
     # ---- before a body
 
@@ -272,6 +274,7 @@ class TaskLedger:
 
     def settle(self, node: Any, outcome: Outcome) -> None:
         self._watchdog.feed()
+        self._logs.note(node.task, outcome)
         if joins(node.task):
             node.digest = joined_digest(node)
             return

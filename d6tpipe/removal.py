@@ -20,6 +20,7 @@ from d6tpipe.holds import batches, held, holder, who
 from d6tpipe.origins import IMPOSSIBLE, UNKNOWN, Origins
 from d6tpipe.records import OutputRecord, Record
 from d6tpipe.stores import Store, store_at
+from d6tpipe.tasklogs import discard
 
 __all__ = ["Candidate", "Removal", "everything", "impossible", "in_bytes", "is_no_file", "unneeded"]
 
@@ -138,6 +139,7 @@ class Removal:
                         if not reason:
                             done.append(task_id)
                         fail_point("removal.files")
+                    discard(store, [(self._going[task_id][0].family, task_id) for task_id in done])
                     store.records.forget(done)
         finally:
             self._going.clear()

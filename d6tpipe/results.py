@@ -58,8 +58,10 @@ class Result:
         seconds: float,
         dry: bool = False,
         goals: Sequence[Node] = (),
+        show_capture: str = "all",
     ) -> None:
         self._nodes = nodes
+        self._show_capture = show_capture  # what of the output of failed tasks is part of the texts
         self._goals = goals  # what was asked for, in the order of asking
         self.failures = failures
         self.seconds = seconds
@@ -121,7 +123,7 @@ class Result:
             nodes = sorted(members, key=place.__getitem__)
             failures = [node.failure for node in nodes if node.state is State.FAILED and node.failure is not None]
             failures.sort(key=lambda failure: order[id(failure)])
-            found[name] = Result(nodes, failures, self.seconds, self._dry)
+            found[name] = Result(nodes, failures, self.seconds, self._dry, show_capture=self._show_capture)
         return found
 
     def table(self) -> Any:
@@ -182,6 +184,7 @@ class Result:
             lines += ["", *self._about_stale(words)]
         for failure in self.failures[:_SHOWN]:
             lines += ["", f"{shown(failure.task)} failed: {told(failure.error)}"]
+            lines += [f"    {line}" for line in self._printed_by(failure)]
         if len(self.failures) > _SHOWN:
             lines.append(f"... and {len(self.failures) - _SHOWN} more failures in result.failures")
         lines += ["", self._verdict(), "", rule, ""]
@@ -201,6 +204,10 @@ class Result:
             f"{count}: {leading}{more}.",
             'Why: d6tpipe.explain(task). Build again: run(..., stale="rerun"). Keep as is: d6tpipe.accept(task).',
         ]
+
+    def _printed_by(self, failure: Failure) -> list[str]:
+        """Return the end of what a failed body has printed, warned and logged, as far as it is to be shown."""
+        return [] if failure.captured is None else failure.captured.last_lines(self._show_capture)
 
     def _verdict(self) -> str:
         if self._dry:
@@ -222,7 +229,8 @@ class Result:
         count = len(self.failures)
         facts: dict[str, object] = {}
         for number, failure in enumerate(self.failures[:_SHOWN], 1):
-            facts[f"failed {number}"] = f"{shown(failure.task)}\n{told(failure.error)}"
+            about = [shown(failure.task), told(failure.error), *self._printed_by(failure)]
+            facts[f"failed {number}"] = "\n".join(about)
         if count > _SHOWN:
             facts["more"] = f"{count - _SHOWN} other failures, see error.failures"
         blocked = self.counts[State.UPSTREAM_FAILED]

@@ -58,6 +58,7 @@ durable: bool
 verify: str
 n_workers: int | str
 executor: str | None
+show_capture: str
 parameter_count: int
 parameter_length: int
 generation: int
@@ -93,6 +94,11 @@ _KEYS: dict[str, tuple[Any, str | tuple[str, ...], str]] = {
     "verify": ("stat", ("stat", "hash"), "how outputs are compared with their records: size and time, or the bytes"),
     "n_workers": (1, "workers", "how many bodies run at once: a number, or auto"),
     "executor": (None, "text or none", "where bodies run: serial, threads, processes, loky, dask, ray or another name"),
+    "show_capture": (
+        "all",
+        ("no", "stdout", "stderr", "log", "all"),
+        "what of the output of a failed task is shown at the end of a run",
+    ),
     "parameter_count": (20, "count", "how many values the readable part of a task id has"),
     "parameter_length": (64, "count", "how many characters of each"),
 }

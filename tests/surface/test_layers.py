@@ -26,6 +26,7 @@ LAYERS = {
     "d6tpipe.stores": (2, "call"),
     "d6tpipe.policy": (2, "call"),
     "d6tpipe.ledger": (2, "call"),
+    "d6tpipe.tasklogs": (2, "call"),
     "d6tpipe.hand_runs": (2, "call"),
     "d6tpipe.integrity": (2, "call"),
     "d6tpipe.examiner": (2, "call"),
@@ -75,6 +76,7 @@ LAYERS = {
     "d6tpipe.failpoints": (0, "vocabulary"),
     "d6tpipe.machine": (0, "vocabulary"),
     "d6tpipe.watchdog": (0, "vocabulary"),
+    "d6tpipe.capture": (0, "vocabulary"),
 }
 
 # What a pure engine must not reach for: disk, clock, chance, processes.

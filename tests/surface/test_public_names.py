@@ -100,6 +100,7 @@ CALLS = {
     "invalidate_orphans": ["confirm=True", "True", ""],
     "invalidate_upstream": ["task=1, confirm=True", "1, True", "1"],
     "plan": ["tasks=1, stale='rerun'", "1"],
+    "log": ["task=1", "1"],
     "preview": ["tasks=1, indent='', last=True, show_params=True, clip_params=False", "1, '', True, True, False", "1"],
     "run": [
         "tasks=1, forced=2, forced_all=3, forced_all_upstream=4, confirm=5, workers=6, abort=7, execution_summary=8",
@@ -251,6 +252,7 @@ MODULES = [
     "catalogs",
     "explanations",
     "plans",
+    "tasklogs",
 ]
 
 
