@@ -274,8 +274,8 @@ class TaskLedger:
 
     def settle(self, node: Any, outcome: Outcome) -> None:
         self._watchdog.feed()
-        self._logs.note(node.task, outcome)
         if joins(node.task):
+            self._logs.note(node.task, outcome, store_of(node.task))
             node.digest = joined_digest(node)
             return
         store = self._held.get(node)
@@ -283,6 +283,7 @@ class TaskLedger:
             return
         self._started.discard(node)
         task = node.task
+        self._logs.note(task, outcome, store)
         if outcome.state is State.BUILT:
             record = self.record(node, outcome.written, outcome.seconds)
             node.digest = record.digest

@@ -92,27 +92,22 @@ class TaskLogs:
 
     def __init__(self, files: Files | None = None) -> None:
         self._files: Files = files or plugins.load("files", "local")
-        self._there: dict[tuple[Store, str], set[str]] = {}  # names of the files of each family
+        self._there: dict[tuple[Store, type], set[str]] = {}  # names of the files of each class
         self._refused: set[Store] = set()
 
-    def note(self, task: Any, outcome: Outcome) -> None:
-        """Keep what the body of `task` has printed, or remove what the one before has left.
+    def note(self, task: Any, outcome: Outcome, store: Store) -> None:
+        """Keep what the body of a task of `store` has printed, or remove what the one before has left.
 
         Where that cannot be done there is one warning per run and data folder; the run goes on.
         """
         captured = outcome.captured
-        if outcome.state is State.CANCELLED:
-            return
-        store, family = store_of(task), task.task_family
-        there = self._there.get((store, family))
+        there = self._there.get((store, task.__class__))
         if there is None:
-            there = self._there[store, family] = self._listed(store, family)
-        if captured is None and not there:
-            return
-        if store in self._refused:
+            there = self._there[store, task.__class__] = self._listed(store, task.task_family)
+        if (captured is None and not there) or outcome.state is State.CANCELLED or store in self._refused:
             return
         try:
-            self._keep(store, family, task.task_id, captured, there)
+            self._keep(store, task.task_family, task.task_id, captured, there)
         except StorageError as error:
             self._refuse(store, error)
 
