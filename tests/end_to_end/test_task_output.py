@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import sys
+import threading
 import warnings
 
 import pytest
@@ -134,6 +135,24 @@ def test_the_outcome_of_a_body_carries_what_it_printed(kind):
 def test_without_a_capture_bodies_run_and_nothing_is_known():
     outcome = BodyRunner()(Node(Talk()), True)
     assert (State.BUILT, None) == (outcome.state, outcome.captured)
+
+
+def test_bodies_in_threads_are_not_mixed():
+    turn = threading.Barrier(2, timeout=30)
+
+    class InStep(d6tpipe.tasks.TaskPickle):
+        name = d6tpipe.Parameter()
+
+        def run(self):
+            for number in range(20):
+                turn.wait()
+                print(self.name, number)
+            self.save(1)
+
+    d6tpipe.run([InStep(name="a"), InStep(name="b")], workers=2, executor="threads")
+    for name in "ab":
+        lines = "".join(f"{name} {number}\n" for number in range(20))
+        assert f"----- stdout -----\n{lines}" == d6tpipe.log(InStep(name=name))
 
 
 # ---- failures
