@@ -48,7 +48,6 @@ SHOW_CAPTURE = ("no", "stdout", "stderr", "log", "all")
 _HALF = LIMIT // 2
 _MOST_WARNINGS = 1000
 _MOST_WIDE = 1000  # characters of a line in a summary
-_REWIND = 16 * LIMIT  # bytes after which the file of a worker starts anew
 
 _seek = os.lseek
 
@@ -443,8 +442,10 @@ class PythonCapture:
 class DescriptorCapture:
     """Captures all that is written to descriptors 1 and 2 of this process, for one body at a time.
 
-    The descriptors lead to files without a name; the text of a body is what lies between two places of each. Warnings
-    that were shown to an earlier body of the process are recorded again for the next one.
+    The descriptors lead to files without a name, which are empty when a body starts: what is in them after it, or when
+    the process has died, is of that body. (Between two places of a growing file its text could not be found: ``echo ...
+    > /dev/stderr`` in a shell makes the file empty first.) Warnings that were shown to an earlier body of the process
+    are recorded again for the next one.
 
     Parameters
     ----------
@@ -460,7 +461,6 @@ class DescriptorCapture:
         self._layers: list[_Layer] = []
         self._streams: list[TextIO] = []
         self._before: tuple[Any, Any] = (None, None)
-        self._out_begin = self._err_begin = 0
         self._flush_c: Callable[[], Any] = int
         self._busy = False
 
@@ -502,16 +502,15 @@ class DescriptorCapture:
     # ---- for the records
 
     def begin(self) -> None:
-        """Note where the files end now."""
+        """Forget what was written between two bodies."""
         if self._busy:
             raise RuntimeError("DescriptorCapture serves one body at a time; in threads use PythonCapture")
         self._busy = True
         out, err = self._files
-        self._out_begin, self._err_begin = out_begin, err_begin = _seek(out, 0, 2), _seek(err, 0, 2)
-        if out_begin > _REWIND or err_begin > _REWIND:
+        if _seek(out, 0, 2):
             os.ftruncate(out, 0)
+        if _seek(err, 0, 2):
             os.ftruncate(err, 0)
-            self._out_begin = self._err_begin = 0
 
     def end(self, record: _Record) -> None:
         """Give `record` what was written since `begin`."""
@@ -526,12 +525,12 @@ class DescriptorCapture:
             self._mend()
         self._flush_c()
         out, err = self._files
-        stop = _seek(out, 0, 2)
-        if stop != self._out_begin:
-            _read(out, self._out_begin, stop, record.kept("stdout"))
-        stop = _seek(err, 0, 2)
-        if stop != self._err_begin:
-            _read(err, self._err_begin, stop, record.kept("stderr"))
+        size = _seek(out, 0, 2)
+        if size:
+            _move(out, size, record.kept("stdout"))
+        size = _seek(err, 0, 2)
+        if size:
+            _move(err, size, record.kept("stderr"))
 
     def _mend(self) -> None:
         """Undo what a body has done to the streams: the next one is to find them as they were."""
@@ -593,19 +592,18 @@ def _nameless_file() -> int:
     return opened
 
 
-def _read(file: int, start: int, stop: int, kept: _Kept) -> None:
-    """Add the text between two places of a file, without reading what would be dropped."""
-    if stop < start:  # ``echo ... > /dev/stderr`` in a shell makes the file empty first
-        start = 0
-    if stop - start <= LIMIT:
-        kept.add(_bytes(file, start, stop))
-        return
-    kept.add(_bytes(file, start, start + _HALF))
-    kept.skip(stop - start - LIMIT)
-    kept.add(_bytes(file, stop - _HALF, stop))
+def _move(file: int, size: int, kept: _Kept) -> None:
+    """Take the text out of a file, without reading what would be dropped."""
+    if size <= LIMIT:
+        kept.add(_text(file, 0, size))
+    else:
+        kept.add(_text(file, 0, _HALF))
+        kept.skip(size - LIMIT)
+        kept.add(_text(file, size - _HALF, size))
+    os.ftruncate(file, 0)
 
 
-def _bytes(file: int, start: int, stop: int) -> str:
+def _text(file: int, start: int, stop: int) -> str:
     os.lseek(file, start, os.SEEK_SET)
     parts = []
     while start < stop:
