@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from d6tpipe import executors, plugins, settings
 from d6tpipe.bodies import BodyRunner, failure_of
+from d6tpipe.capture import Captured
 from d6tpipe.declared import class_option
 from d6tpipe.errors import (
     BodyError,
@@ -484,9 +485,9 @@ class Dispatcher:
         except KeyboardInterrupt:
             raise
         except WorkTimeout as error:
-            return _failed(node, _timeout(node, error.seconds), error.seconds)
+            return _failed(node, _timeout(node, error.seconds), error.seconds, error.output)
         except WorkerDied as error:
-            return _failed(node, _crash(node, error))
+            return _failed(node, _crash(node, error), output=error.output)
         except WorkerGone:  # what it had kept is lost: from the top
             self._begin(work)
             return None
@@ -604,11 +605,13 @@ def _is_cause(error: BaseException, causes: tuple[Any, ...]) -> bool:
     return False
 
 
-def _failed(node: Any, error: BaseException, seconds: float = 0.0) -> Outcome:
+def _failed(node: Any, error: BaseException, seconds: float = 0.0, output: tuple[str, str] = ("", "")) -> Outcome:
     """Return the outcome of a body that did not end as bodies do: nothing of it can be shown."""
     known = isinstance(error, (CrashError, TaskTimeoutError, BodyError, DeclarationError))
-    failure = Failure(node.task, error, "", seconds) if known else failure_of(node.task, error, seconds)
-    return Outcome(State.FAILED, seconds, failure)
+    if not known:
+        return Outcome(State.FAILED, seconds, failure_of(node.task, error, seconds))
+    captured = Captured(*output) if any(output) else None
+    return Outcome(State.FAILED, seconds, Failure(node.task, error, "", seconds, captured), captured=captured)
 
 
 def _timeout(node: Any, seconds: float) -> TaskTimeoutError:

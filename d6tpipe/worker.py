@@ -20,8 +20,10 @@ import cloudpickle
 
 from d6tpipe import cache, settings
 from d6tpipe.bodies import BodyRunner, failure_of
+from d6tpipe.capture import Captured, DescriptorCapture, PythonCapture
 from d6tpipe.definitions import definition
 from d6tpipe.errors import BodyError, DeclarationError, told
+from d6tpipe.executors import worker_process
 from d6tpipe.executors.processes import ProcessExecutor
 from d6tpipe.executors.shared import CodeMismatch
 from d6tpipe.interfaces import Failure, Outcome, State
@@ -59,6 +61,8 @@ class TaskResult:
     pid : int
     peak_memory : int
         Bytes: the most that the process has used so far.
+    captured : Captured or None
+        What the body has printed, warned and logged.
     """
 
     state: State
@@ -73,6 +77,7 @@ class TaskResult:
     host: str = ""
     pid: int = 0
     peak_memory: int = 0
+    captured: Captured | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:  # shorter than by name
         return TaskResult, tuple(self.__dict__.values())
@@ -94,7 +99,7 @@ class _Run:
         self.run_id = header["run_id"]
         self.settings = header["settings"]
         self.cwd, self.environ, self.path = header["cwd"], header["environ"], header["path"]
-        self.bodies = BodyRunner(header["stale"])
+        self.bodies = BodyRunner(header["stale"], _capture())
         self.checked: set[tuple[type, Any]] = set()
         if not _kept and not _running:  # what earlier runs have left in memory says nothing about this one
             cache.data.clear()
@@ -116,6 +121,19 @@ class _Run:
         if self.cwd is not None:
             os.chdir(self.cwd)
         settings.restore(self.settings)
+
+
+_listening: Any = None
+
+
+def _capture() -> Any:
+    """Return what listens to the bodies of this process, from the first one on to its end."""
+    global _listening
+    if _listening is None:
+        files = worker_process.output
+        _listening = PythonCapture() if files is None else DescriptorCapture(files)
+        _listening.__enter__()
+    return _listening
 
 
 _runs: OrderedDict[bytes, _Run] = OrderedDict()
@@ -253,6 +271,7 @@ def _receipt(place: _Run, body: Any, outcome: Outcome, keep: bool) -> TaskResult
         except DeclarationError as error:
             outcome = Outcome(State.FAILED, outcome.seconds, failure_of(body.task, error, outcome.seconds))
             result.state = State.FAILED
+    result.captured = outcome.captured
     if outcome.failure is not None:
         result.error, result.traceback = _pickled_error(outcome.failure), outcome.failure.traceback
     return result
@@ -300,8 +319,8 @@ def outcome_of(task: Any, result: TaskResult) -> Outcome:
         error = pickle.loads(result.error)
         if result.traceback and error.__cause__ is None:
             error.__cause__ = _Remote(result.traceback)
-        failure = Failure(task, error, result.traceback, result.seconds)
-    outcome = Outcome(result.state, result.seconds, failure, written=result.written)
+        failure = Failure(task, error, result.traceback, result.seconds, result.captured)
+    outcome = Outcome(result.state, result.seconds, failure, written=result.written, captured=result.captured)
     if result.bound:
         outcome.bound = pickle.loads(result.bound)
     return outcome

@@ -33,6 +33,8 @@ _TINY = 0.002
 _MESSAGE_SECONDS = 0.005
 """How much work is put into one message."""
 _LARGEST_MESSAGE = 64
+_MOST_OUTPUT = 1_000_000
+"""Bytes of what a dead worker has printed."""
 _GRACE = 3.0
 """Seconds between the request to stop and the order."""
 
@@ -58,21 +60,36 @@ class _Job:
 class _Worker:
     """A process and what it has been given."""
 
-    __slots__ = ("connection", "deadline", "ended", "index", "jobs", "known", "own", "process", "reason", "retired")
+    __slots__ = (
+        "connection", "deadline", "ended", "index", "jobs", "known", "own", "printed", "process", "reason", "retired",
+    )  # fmt: skip
 
-    def __init__(self, process: Any, connection: Any, index: int) -> None:
-        self.process, self.connection, self.index = process, connection, index
+    def __init__(self, process: Any, connection: Any, index: int, printed: tuple[int, int]) -> None:
+        self.process, self.connection, self.index, self.printed = process, connection, index, printed
         self.jobs: dict[int, _Job] = {}
         self.own: deque[_Job] = deque()  # only this one can do these
         self.known: set[bytes] = set()
         self.retired = False  # is given nothing more
         self.ended = False
         self.deadline: float | None = None
-        self.reason: Exception | None = None
+        self.reason: WorkTimeout | None = None
 
     def current(self) -> int:
         """Return the number of the job that it does, as it has written it down itself."""
         return int.from_bytes(os.pread(self.index, 8, 0), "little")
+
+    def output(self) -> tuple[str, str]:
+        """Return what it has written to standard output and standard error since its last piece of work began."""
+        texts = [os.pread(file, _MOST_OUTPUT, max(0, os.fstat(file).st_size - _MOST_OUTPUT)) for file in self.printed]
+        return texts[0].decode(errors="replace"), texts[1].decode(errors="replace")
+
+    def close(self) -> None:
+        """Release the pipe and the files."""
+        self.ended = True
+        with contextlib.suppress(OSError):
+            self.connection.close()
+        for file in (self.index, *self.printed):
+            os.close(file)
 
 
 class ProcessExecutor(Executor):
@@ -324,7 +341,7 @@ class ProcessExecutor(Executor):
             worker.process.kill()
             worker.process.join()
         pid, exit_code = worker.process.pid, worker.process.exitcode
-        current = worker.current()
+        current, output = worker.current(), worker.output()
         with self._lock:
             self._workers.pop(pid, None)
             guilty = worker.jobs.pop(current, None)
@@ -334,12 +351,11 @@ class ProcessExecutor(Executor):
             own = list(worker.own)
             worker.jobs.clear()
             worker.own.clear()
-        worker.ended = True
-        with contextlib.suppress(OSError):
-            worker.connection.close()
-        os.close(worker.index)
+        worker.close()
         if guilty is not None:
-            guilty.future.set_exception(worker.reason or WorkerDied(pid, exit_code))
+            reason = worker.reason or WorkerDied(pid, exit_code)
+            reason.output = output
+            guilty.future.set_exception(reason)
         for job in own:
             job.future.set_exception(WorkerGone(f"the worker process {pid} has ended"))
 
@@ -437,22 +453,18 @@ class ProcessExecutor(Executor):
     def _end(self, worker: _Worker) -> None:
         """Have a worker that does nothing end: its loop ends with the pipe."""
         self._workers.pop(worker.process.pid, None)
-        worker.ended = True
-        with contextlib.suppress(OSError):
-            worker.connection.close()
-        with contextlib.suppress(OSError):
-            os.close(worker.index)
+        worker.close()
         worker.process.join(0)
 
     def _start_worker(self) -> _Worker:
         context = multiprocessing.get_context(_START_METHOD)
         ours, theirs = context.Pipe()
-        descriptor = _nameless_file()
+        files = [_nameless_file(), _nameless_file(os.O_APPEND), _nameless_file(os.O_APPEND)]
         # A connection is what can be handed to another process, whatever its descriptor is.
-        index = multiprocessing.connection.Connection(os.dup(descriptor), readable=False)
+        index, out, err = [multiprocessing.connection.Connection(os.dup(file), readable=False) for file in files]
         process = context.Process(  # type: ignore[attr-defined]
             target=worker_process.main,
-            args=(theirs, index, self.n_workers),
+            args=(theirs, index, (out, err), self.n_workers),
             name="d6tpipe worker",
         )
         if _START_METHOD == "forkserver":  # no effect on a server that runs already
@@ -460,8 +472,9 @@ class ProcessExecutor(Executor):
         with _plain_main():
             process.start()
         theirs.close()
-        index.close()
-        worker = self._workers[process.pid or 0] = _Worker(process, ours, descriptor)
+        for handed_over in (index, out, err):
+            handed_over.close()
+        worker = self._workers[process.pid or 0] = _Worker(process, ours, files[0], (files[1], files[2]))
         return worker
 
 
@@ -489,12 +502,14 @@ def _signal(process: Any, number: int) -> None:
         os.kill(process.pid, number)
 
 
-def _nameless_file() -> int:
+def _nameless_file(flags: int = 0) -> int:
     import tempfile
 
     descriptor, path = tempfile.mkstemp(prefix="d6tpipe-")
+    if flags:
+        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDWR | flags)
     os.unlink(path)
-    os.pwrite(descriptor, bytes(8), 0)
     return descriptor
 
 

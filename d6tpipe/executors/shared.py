@@ -37,11 +37,14 @@ class WorkerDied(Exception):
     pid : int
     exit_code : int or None
         Negative: the number of the signal. None: not known.
+    output : (str, str)
+        What it had written to standard output and standard error, where that is known.
     """
 
     def __init__(self, pid: int, exit_code: int | None) -> None:
         super().__init__(pid, exit_code)
         self.pid, self.exit_code = pid, exit_code
+        self.output = ("", "")
 
     def __str__(self) -> str:
         return f"the worker process {self.pid} {ended(self.exit_code)}"
@@ -53,6 +56,7 @@ class WorkTimeout(Exception):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self.seconds = seconds
+        self.output = ("", "")
 
     def __str__(self) -> str:
         return f"it was stopped after {self.seconds:g} s"

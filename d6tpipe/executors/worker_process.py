@@ -23,6 +23,10 @@ __all__ = ["FORGET", "Known", "main"]
 
 FORGET = "forget"
 
+output: tuple[int, int] | None = None
+"""Files for what is written to descriptors 1 and 2, which the pool looks into when this process has died. None: this
+process is none of a pool."""
+
 _REPORT_SECONDS = 0.005
 """Results are kept for so long and then reported together."""
 
@@ -44,7 +48,7 @@ class Known:
         return Known, (self.key,)
 
 
-def main(connection: Any, index: Any, n_workers: int) -> None:
+def main(connection: Any, index: Any, printed: tuple[Any, Any], n_workers: int) -> None:
     """Serve one pipe.
 
     Parameters
@@ -53,9 +57,13 @@ def main(connection: Any, index: Any, n_workers: int) -> None:
         Work comes and results go here.
     index : multiprocessing.connection.Connection
         Stands for a file; the number of the work that is being done is written to its beginning.
+    printed : pair of multiprocessing.connection.Connection
+        Stand for the files of `output`.
     n_workers : int
         How many such processes share the processors.
     """
+    global output
+    output = (printed[0].fileno(), printed[1].fileno())
     _leave_terminal()
     _end_with_parent()
     _share_processors(n_workers)

@@ -17,7 +17,7 @@ import d6tpipe
 from d6tpipe.errors import BuildError, CrashError, TaskTimeoutError
 
 FLOW = """
-import os, sys, threading, time
+import logging, os, sys, threading, time, warnings
 import d6tpipe
 
 def scale(values, by):
@@ -87,9 +87,23 @@ class Leaves(d6tpipe.tasks.TaskPickle):
         note(self)
         sys.exit(3)
 
+class Speaks(d6tpipe.tasks.TaskPickle):
+    i = d6tpipe.IntParameter()
+    fail = d6tpipe.BoolParameter(default=False)
+    def run(self):
+        print("out", self.i)
+        print("err", self.i, file=sys.stderr)
+        warnings.warn("warned")
+        logging.getLogger("mine").warning("logged %s", self.i)
+        os.system("echo from a child")
+        if self.fail:
+            raise ValueError("after speaking")
+        self.save(self.i)
+
 class Dies(d6tpipe.tasks.TaskPickle):
     def run(self):
         note(self)
+        print("my last words")
         os._exit(5)
 
 class Hangs(d6tpipe.tasks.TaskPickle):
@@ -282,7 +296,24 @@ def test_a_body_that_ends_its_process_is_the_only_one_to_fail(flow: Any, executo
     (failure,) = result.failures
     assert failure.task == flow.Dies()
     assert isinstance(failure.error, CrashError)
+    if executor == "processes":
+        assert "my last words" in d6tpipe.log(flow.Dies())
     assert run([flow.Raw(i=i) for i in range(12, 18)], executor).ok  # there are workers again
+
+
+def test_what_a_body_says_is_kept_with_its_task(flow: Any, executor: Any) -> None:
+    result = run([*[flow.Speaks(i=i) for i in range(8)], flow.Speaks(i=9, fail=True)], executor)
+    for i in (*range(8), 9):
+        said = d6tpipe.log(flow.Speaks(i=i, fail=i == 9))
+        for word in (f"out {i}", f"err {i}", f"logged {i}"):
+            assert said.count(word) == 1, said
+        assert not any(f"out {other}" in said for other in range(10) if other != i)
+        if executor == "processes":  # descriptors
+            assert "from a child" in said
+            assert said.count("UserWarning: warned") == 1  # elsewhere Python shows a repeated warning once
+    assert any("UserWarning: warned" in d6tpipe.log(flow.Speaks(i=i)) for i in range(8))
+    (failure,) = result.failures
+    assert "out 9" in failure.captured.stdout and "out 9" in result.summary_text
 
 
 def test_a_body_that_hangs_is_stopped(flow: Any, executor: Any) -> None:

@@ -33,13 +33,15 @@ def test_import_reads_no_configuration(run_python, tmp_path):
 
 
 @pytest.mark.slow
-def test_import_costs_little_more_than_luigis(run_python):
-    # Both in one process, so that the state of the machine is the same for both; the least disturbed of five.
+def test_import_costs_little_more_than_luigis(run_python, tmp_path):
+    # Compiled before, as what is installed: some environments keep Python from writing that down.
+    env = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    # Both in one process, so that the state of the machine is the same for both; the least disturbed of six.
     code = (
         "from time import perf_counter as now; a = now(); import luigi; b = now(); import d6tpipe; c = now();"
         "print(b - a, c - b)"
     )
-    pairs = [tuple(map(float, run_python("-c", code).stdout.split())) for _ in range(5)]
+    pairs = [tuple(map(float, run_python("-c", code, env=env).stdout.split())) for _ in range(6)]
     luigi = min(pair[0] for pair in pairs)
     ours = min(pair[1] for pair in pairs)
     # 50 ms is the budget; the share of luigi's own time keeps the claim true on a slow or busy machine.
