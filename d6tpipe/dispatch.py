@@ -34,8 +34,10 @@ from d6tpipe.errors import (
     told,
     warn,
 )
+from d6tpipe.examiner import store_of
 from d6tpipe.executors.shared import CodeMismatch, WorkerDied, WorkerGone, WorkTimeout
 from d6tpipe.interfaces import Failure, Outcome, State
+from d6tpipe.stores import MEMORY
 
 if TYPE_CHECKING:
     from d6tpipe.payloads import Encoder
@@ -409,6 +411,9 @@ class Dispatcher:
         except PipeError as error:
             self._settled(work, _failed(node, error))
             return
+        store = store_of(node.task)
+        if store.root != MEMORY:
+            store.locks.lend(node.task.task_id)
         try:
             future = self._sent(work, (header, item, *blobs))
         except BrokenExecutor:

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -23,12 +24,14 @@ from d6tpipe.bodies import BodyRunner, failure_of
 from d6tpipe.capture import Captured, DescriptorCapture, PythonCapture
 from d6tpipe.definitions import definition
 from d6tpipe.errors import BodyError, DeclarationError, told
+from d6tpipe.examiner import store_of
 from d6tpipe.executors import worker_process
 from d6tpipe.executors.processes import ProcessExecutor
 from d6tpipe.executors.shared import CodeMismatch
 from d6tpipe.interfaces import Failure, Outcome, State
 from d6tpipe.machine import host_name
 from d6tpipe.payloads import loaded_classes, memory_paths
+from d6tpipe.stores import MEMORY
 
 __all__ = ["TaskResult", "give_up", "outcome_of", "resume", "run", "run_apart"]
 
@@ -189,7 +192,9 @@ def run(header: bytes, item: bytes, *memory: bytes) -> TaskResult:
         place.checked.add((task.__class__, code))
     _take_in(inputs, memory)
     body = place.bodies.body(_Node(task, requires), used, answered)
-    return _receipt(place, body, _counted(body.start), keep)
+    store = store_of(task)
+    with nullcontext() if store.root == MEMORY else store.locks.borrow(task.task_id):
+        return _receipt(place, body, _counted(body.start), keep)
 
 
 def run_apart(seconds: float | None, header: bytes, item: bytes, *memory: bytes) -> TaskResult:

@@ -37,7 +37,7 @@ def build(n_workers: int, settings: Any = None, address: str = "") -> DaskExecut
     except ValueError:  # there is none
         pass
     cluster = distributed.LocalCluster(
-        n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=":0"
     )
     client = distributed.Client(cluster, set_as_default=False)
     return DaskExecutor(client, [client, cluster])

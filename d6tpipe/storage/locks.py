@@ -1,8 +1,12 @@
 """Each body once: locks on the tasks of a data folder, between threads and between processes.
 
-There is one empty file, ``<root>/.d6tpipe/locks``. A task is one byte of it, far behind its end, at the hash of the
-task's key. The kernel frees the byte when the process that holds it ends, however it ends, and can tell its process
+There is one empty file, ``<root>/.d6tpipe/locks``. A task is two bytes of it, far behind its end, at the hash of the
+task's key. The kernel frees them when the process that holds them ends, however it ends, and can tell its process
 id: no heartbeat, no expiry, nothing to unlock by hand.
+
+The first byte belongs to who decides, the second to who runs the body. They are locked together; where a body runs in
+another process, the second is left to that one: should the first process be killed, the task is not free before the
+body has ended.
 
 Traps of record locks (``lockf``) that this module is shaped by:
 
@@ -21,7 +25,8 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 
 from d6tpipe import errors
@@ -112,7 +117,7 @@ class Locks:
                 if not self._alone:
                     descriptor = self._open(make=True)
                     try:
-                        lockf(descriptor, _TRY, 1, offset)
+                        lockf(descriptor, _TRY, 2, offset)
                     except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, systems differ
                         return False
                 self._held[key] = offset
@@ -144,6 +149,34 @@ class Locks:
                 return
             self._alone = True
         self._warn(failure)
+
+    def lend(self, key: str) -> None:
+        """Leave the body of `key`, which is held here, to another process; that one calls `borrow`."""
+        with self._mutex:
+            offset = self._held.get(key)
+            if offset is not None and self._writable and not self._alone:
+                lockf(self._descriptor, LOCK_UN, 1, offset + 1)
+
+    @contextmanager
+    def borrow(self, key: str) -> Iterator[None]:
+        """Hold the body of `key`, which another process has lent, for the length of a ``with`` block.
+
+        Where the file cannot be locked nothing is held: whoever lent it could not lock it either.
+        """
+        offset = _offset(key) + 1
+        descriptor = -1
+        with self._mutex, suppress(OSError):
+            descriptor = self._open(make=True)
+            lockf(descriptor, _TRY, 1, offset)
+            self._bytes.add(offset)
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._bytes.discard(offset)
+                if descriptor == self._descriptor:
+                    with suppress(OSError):
+                        lockf(descriptor, LOCK_UN, 1, offset)
 
     def wait(self, keys: Sequence[str], timeout: float | None = None) -> None:
         """Block until at least one of `keys` may be free, or there are none, or for `timeout` seconds.
@@ -183,7 +216,7 @@ class Locks:
     def _drop(self, key: str, offset: int) -> None:
         try:
             if self._writable:
-                lockf(self._descriptor, LOCK_UN, 1, offset)
+                lockf(self._descriptor, LOCK_UN, 2, offset)
         finally:
             self._held.pop(key, None)
             self._bytes.discard(offset)
@@ -243,14 +276,14 @@ class Locks:
 def _offset(key: str) -> int:
     """Return the byte that stands for `key`; the same in every process, unlike `hash`."""
     digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 2
+    return int.from_bytes(digest, "big") >> 2 & ~1
 
 
 def _question(offset: int) -> bytes:
-    """Return "who is in the way of locking this byte" as the C library wants it."""
+    """Return "who is in the way of locking these bytes" as the C library wants it."""
     if _BSD:
-        return _FLOCK.pack(offset, 1, 0, F_WRLCK, os.SEEK_SET, 0)
-    return _FLOCK.pack(F_WRLCK, os.SEEK_SET, offset, 1, 0, 0)
+        return _FLOCK.pack(offset, 2, 0, F_WRLCK, os.SEEK_SET, 0)
+    return _FLOCK.pack(F_WRLCK, os.SEEK_SET, offset, 2, 0, 0)
 
 
 def _owner_in(answer: bytes) -> int | None:

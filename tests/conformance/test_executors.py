@@ -301,6 +301,7 @@ def test_a_body_that_ends_its_process_is_the_only_one_to_fail(flow: Any, executo
     assert run([flow.Raw(i=i) for i in range(12, 18)], executor).ok  # there are workers again
 
 
+@pytest.mark.filterwarnings("always:warned")
 def test_what_a_body_says_is_kept_with_its_task(flow: Any, executor: Any) -> None:
     result = run([*[flow.Speaks(i=i) for i in range(8)], flow.Speaks(i=9, fail=True)], executor)
     for i in (*range(8), 9):

@@ -663,3 +663,41 @@ def test_the_path_is_looked_at_now_and_then_only(locks: Locks, root: Path, monke
     clock[0] += module.SECOND_LOOK * 0.2
     locks.acquire("a")
     assert root.exists()
+
+
+@needs_fork
+def test_a_task_is_not_free_while_the_body_runs_elsewhere_though_who_lent_it_was_killed(locks: Locks) -> None:
+    ready, report = os.pipe()
+    go, start = os.pipe()
+    coordinator = os.fork()
+    if coordinator == 0:
+        theirs = Locks(locks.path)
+        theirs.acquire("a")
+        theirs.lend("a")
+        worker = os.fork()
+        if worker == 0:
+            with Locks(locks.path).borrow("a"):
+                os.write(report, str(os.getpid()).encode() + b"\n")
+                os.close(start)
+                os.read(go, 1)  # the body
+            os._exit(0)
+        signal.pause()
+    os.close(go)
+    worker = int(os.read(ready, 20))
+    os.kill(coordinator, signal.SIGKILL)
+    os.waitpid(coordinator, 0)
+    assert not locks.acquire("a")
+    assert locks.holder("a") == worker
+    os.close(start)
+    locks.wait(["a"])
+    assert locks.acquire("a")
+    assert locks.holder("a") == os.getpid()
+
+
+@needs_fork
+def test_what_is_lent_is_still_held_for_others(locks: Locks) -> None:
+    locks.acquire("a")
+    locks.lend("a")
+    assert in_child(lambda: Locks(locks.path).acquire("a")) is False
+    locks.release(["a"])
+    assert in_child(lambda: Locks(locks.path).acquire("a")) is True
