@@ -125,7 +125,7 @@ def test_output_that_is_redirected_goes_there():
 @pytest.mark.parametrize("kind", [PythonCapture, DescriptorCapture])
 def test_the_outcome_of_a_body_carries_what_it_printed(kind):
     with kind() as capture:
-        bodies = BodyRunner(capture)
+        bodies = BodyRunner(capture=capture)
         good, bad = bodies(Node(Talk()), True), bodies(Node(Talk(name="broken")), True)
     assert (State.BUILT, State.FAILED) == (good.state, bad.state)
     assert ("printed by a\n", "printed by broken\n") == (good.captured.stdout, bad.captured.stdout)
