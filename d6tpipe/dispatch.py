@@ -272,6 +272,10 @@ class Dispatcher:
         ahead = 1 if self._longest > _TINY else min(_AHEAD, 1 + int(_TINY / max(self._longest, 1e-4)))
         return self._choice.n_workers * ahead
 
+    def offers(self, name: str) -> float:
+        """Return how much of a resource the executor itself has and hands out, 0 if it knows none of that name."""
+        return self._main.executor.offers(name) if self._main.requests else 0
+
     # ---- what the engine asks for
 
     def submit(self, node: Any, used: bool) -> None:
@@ -328,6 +332,8 @@ class Dispatcher:
 
     def _take_next(self, found: list[tuple[Any, Outcome]]) -> None:
         """Wait for one thing to happen."""
+        if self._alone and not self._under_way:
+            self._try_alone()
         until = self._later[0][0] if self._later else None
         if until is not None and not self._under_way:
             sleep(max(0.0, until - monotonic()))
@@ -535,9 +541,6 @@ class Dispatcher:
         if work.suspects > 1 and isinstance(error, BrokenExecutor):
             return _failed(work.node, _crash(work.node, error))
         self._alone.append(work)
-        if self._under_way == 0:
-            self._renew(work.place)
-            self._try_alone()
         return None
 
     def _try_alone(self) -> None:

@@ -20,6 +20,7 @@ from d6tpipe.capture import SHOW_CAPTURE, PythonCapture
 from d6tpipe.engine.build import build
 from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
+from d6tpipe.engine.limits import Limits
 from d6tpipe.engine.plan import Plan
 from d6tpipe.errors import GraphError, ParameterError, StorageError, shown, warn
 from d6tpipe.examiner import Examiner
@@ -155,6 +156,7 @@ def run(
     stale_ok: Any = None,
     dry_run: bool = False,
     max_failures: int | None = None,
+    resources: Mapping[str, float] | None = None,
     callbacks: Iterable[Callable[[Event], Any]] | None = None,
     progress: bool | None = None,
     show_capture: str | None = None,
@@ -200,6 +202,9 @@ def run(
         Run and write nothing; the result says what would be built.
     max_failures : int, optional
         Start nothing more after so many failures.
+    resources : mapping of str to number, optional
+        How much there is of what tasks use (luigi's ``resources = {"db": 1}``): bodies that need more together wait. By
+        default what the section ``[resources]`` of luigi's configuration says; what nobody names there is one of.
     callbacks : iterable of callables, optional
         Each is called with every `interfaces.Event`, in this process.
     progress : bool, optional
@@ -278,6 +283,7 @@ def run(
     bodies = BodyRunner(stale, capture)
     dispatcher = Dispatcher(choice, bodies, run_id, lambda: {node.task.__class__ for node in plan.nodes}, stale=stale)
     try:
+        plan.limit(Limits(_limits(resources), lambda name: dispatcher.offers(name) or 1))
         ledger.adopt(node for node in graph.order if node.state is State.FROZEN)
         with bar or nullcontext(), capture:  # in this order: the bar's own drawing goes past the capture
             build(
@@ -319,6 +325,23 @@ def bind(frame: Any, tasks: list[Any]) -> None:
     frame.bound += [(task, True) for task in built]
     frame.bound += [(task, False) for task in tasks]
     frame.asked.append(tasks)
+
+
+def _limits(given: Mapping[str, float] | None) -> dict[str, float]:
+    """Return how much there is of each resource: what luigi's configuration says, and what the call says."""
+    config = luigi.configuration.get_config()
+    found: dict[str, float] = {}
+    if config.has_section("resources"):
+        found = {name: config.getfloat("resources", name) for name in config.options("resources")}
+    for name, amount in (given or {}).items():
+        if isinstance(amount, bool) or not isinstance(amount, (int, float)) or amount < 0:
+            raise ParameterError(
+                "resources= says how much there is of each: a number, 0 or more",
+                facts={"got": f"{name!r}: {amount!r}"},
+                hint='Write resources={"db": 2}.',
+            )
+        found[name] = amount
+    return found
 
 
 def _quiet(event: Event) -> None:

@@ -43,8 +43,8 @@ class _Kind:
     """What the view knows of one class."""
 
     __slots__ = (
-        "aggregator", "external", "family", "known", "leaf", "luigi", "may_vary", "mode", "own_rule", "plain_needs",
-        "tracked", "wrapper",
+        "aggregator", "demands", "external", "family", "known", "leaf", "luigi", "may_vary", "mode", "own_rule",
+        "plain_needs", "tracked", "wrapper",
     )  # fmt: skip
 
     def __init__(self, cls: type, known: Known) -> None:
@@ -62,6 +62,10 @@ class _Kind:
         )
         # a class that never says what it requires need not be asked
         self.leaf = data and self.plain_needs and cls.requires is luigi.Task.requires  # type: ignore[attr-defined]
+        self.demands = (
+            cls.process_resources is not luigi.Task.process_resources  # type: ignore[attr-defined]
+            or cls.resources is not luigi.Task.resources  # type: ignore[attr-defined]
+        )
         self.own_rule = cls.complete not in (luigi.Task.complete, TaskData.complete)  # type: ignore[attr-defined]
         if self.wrapper or (self.aggregator and cls.complete is TaskAggregator.complete):  # type: ignore[attr-defined]
             self.mode = _NOTHING
@@ -241,6 +245,15 @@ class TaskView:
                 node.names = _names_digest(structure)
                 return flatten(structure)
         return tasks
+
+    def demand(self, node: Any) -> tuple[tuple[str, float], ...]:
+        task = node.task
+        if not self._kinds[task.__class__].demands and "resources" not in task.__dict__:
+            return ()
+        wanted = task.process_resources()
+        if not isinstance(wanted, Mapping):  # a parameter of that name
+            return ()
+        return tuple(sorted([(str(name), amount) for name, amount in wanted.items() if amount]))
 
     def recall(self, node: Any) -> Sequence[Any]:
         kind = self._kinds[node.task.__class__]

@@ -57,6 +57,7 @@ class _Loop:
         self.busy: list[Node] = []  # somebody else builds them
         self.waiting: dict[Node, list[_Waiting]] = {}
         self.suspended: dict[Node, _Waiting] = {}
+        self.held: list[_Waiting] = []  # could go on, but there is not enough left of what they use
 
     # ---- running
 
@@ -64,6 +65,9 @@ class _Loop:
         plan, executor = self.plan, self.executor
         self.tell_skipped()
         while True:
+            held, self.held = self.held, []
+            for entry in held:
+                self.resume(entry.node, entry.suspension)
             while len(self.running) < executor.capacity:
                 node = plan.take()
                 if node is None:
@@ -112,12 +116,16 @@ class _Loop:
             self.wake(node)
 
     def resume(self, node: Node, suspension: Suspension) -> None:
+        if not self.plan.use(node):
+            self.held.append(_Waiting(node, suspension, {}))
+            return
         self.running.add(node)
         self.executor.resume(node, suspension)
 
     def settle(self, node: Node, outcome: Outcome) -> None:
         node.seconds = outcome.seconds
         if outcome.suspension is not None:
+            self.plan.free(node)
             self.suspend(node, outcome.suspension)
             return
         if outcome.bound:
@@ -142,9 +150,10 @@ class _Loop:
     def stop(self, but: Container[Node] = ()) -> None:
         """Start nothing more and give up all that is not settled, except `but`."""
         self.stopped = True
-        for entry in self.suspended.values():
+        for entry in [*self.suspended.values(), *self.held]:
             self.close(entry.node, entry.suspension)
         self.suspended.clear()
+        self.held.clear()
         self.waiting.clear()
         self.plan.cancel(but)
         self.tell_skipped()

@@ -6,10 +6,14 @@ import heapq
 from collections.abc import Container, Iterable, Iterator, Sequence
 
 from d6tpipe.engine.graph import Node
+from d6tpipe.engine.limits import Demand, Limits
 from d6tpipe.errors import CycleError
 from d6tpipe.interfaces import Failure, Reason, ReasonKind, Standing, State, TaskView
 
 __all__ = ["GOOD", "UNSETTLED", "Plan"]
+
+
+_Entry = tuple[float, int, int, Node]
 
 
 class Plan:
@@ -42,9 +46,12 @@ class Plan:
         self, order: Sequence[Node], goals: Sequence[Node], view: TaskView, forced: frozenset[Node] = frozenset()
     ) -> None:
         self._view = view
-        self._heap: list[tuple[float, int, int, Node]] = []
+        self._heap: list[_Entry] = []
         self._sequence = 0
         self._goals = set(goals)
+        self._limits: Limits | None = None
+        self._parked: dict[Demand, list[_Entry]] = {}  # ready, but there is not enough left of a resource
+        self._using: dict[Node, Demand] = {}
         self.nodes: list[Node] = []
         self.skipped: list[Node] = []
         wanted = self._wanted(goals, forced)
@@ -77,7 +84,21 @@ class Plan:
                 stack.extend(need for need in node.needs if not need.complete)
         return wanted
 
+    def limit(self, limits: Limits) -> None:
+        """Start nothing for which there is not enough left.
+
+        Raises
+        ------
+        GraphError
+            If there is never enough for one of the nodes.
+        """
+        for node in self.nodes:
+            limits.check(node.task, self._view.demand(node))
+        self._limits = limits
+
     def _admit(self, node: Node) -> None:
+        if self._limits is not None:
+            self._limits.check(node.task, self._view.demand(node))
         node.start_plan()
         node.state = State.PENDING
         self.nodes.append(node)
@@ -112,13 +133,59 @@ class Plan:
     # ---- what the build loop asks and tells
 
     def take(self) -> Node | None:
-        """Return the next node to start, now RUNNING, or None if none is ready."""
+        """Return the next node to start, now RUNNING, or None if none is ready, or there is not enough left for any."""
+        parked = self._best_parked()
         while self._heap:
-            node = heapq.heappop(self._heap)[3]
-            if node.state is State.READY:
-                node.state = State.RUNNING
-                return node
-        return None
+            if parked and parked[0] < self._heap[0]:
+                break
+            entry = heapq.heappop(self._heap)
+            node = entry[3]
+            if node.state is not State.READY:
+                continue
+            if self._limits is not None:
+                demand = self._view.demand(node)
+                if demand and not self._limits.fits(demand):
+                    heapq.heappush(self._parked.setdefault(demand, []), entry)
+                    continue
+            return self._start(node)
+        return self._start(heapq.heappop(parked)[3]) if parked else None
+
+    def _best_parked(self) -> list[_Entry]:
+        """Return the parked nodes whose first may start and comes before those of others; empty if there are none."""
+        best: list[_Entry] = []
+        for demand, entries in self._parked.items():
+            while entries and entries[0][3].state is not State.READY:
+                heapq.heappop(entries)
+            if (
+                entries
+                and self._limits is not None
+                and self._limits.fits(demand)
+                and (not best or entries[0] < best[0])
+            ):
+                best = entries
+        return best
+
+    def _start(self, node: Node) -> Node:
+        node.state = State.RUNNING
+        self.use(node)
+        return node
+
+    def use(self, node: Node) -> bool:
+        """Note that a running `node` uses what it demands; False if there is not enough left."""
+        if self._limits is None or node in self._using:
+            return True
+        demand = self._view.demand(node)
+        if demand:
+            if not self._limits.fits(demand):
+                return False
+            self._limits.take(demand)
+            self._using[node] = demand
+        return True
+
+    def free(self, node: Node) -> None:
+        """Note that `node` uses nothing, for now or for good."""
+        if self._using and self._limits is not None:
+            self._limits.give(self._using.pop(node, ()))
 
     def is_used(self, node: Node) -> bool:
         """Return whether another node of the plan waits for `node`."""
@@ -127,6 +194,7 @@ class Plan:
     def postpone(self, node: Node) -> None:
         """Note that `node`, just taken, cannot start now; `retry` makes it ready again."""
         node.state = State.READY
+        self.free(node)
 
     def retry(self, nodes: Iterable[Node]) -> None:
         """Queue nodes that were postponed."""
@@ -142,6 +210,7 @@ class Plan:
 
     def built(self, node: Node, state: State = State.BUILT) -> None:
         """Note that `node` is done; what waited only for it becomes ready."""
+        self.free(node)
         node.state = state
         node.complete = state in GOOD
         for user in node.users:
@@ -151,6 +220,7 @@ class Plan:
 
     def failed(self, node: Node, failure: Failure) -> None:
         """Note that `node` failed; all that needs it will not start (see `skipped`)."""
+        self.free(node)
         node.state = State.FAILED
         node.failure = failure
         for user in node.users:
@@ -158,6 +228,7 @@ class Plan:
 
     def disabled(self, node: Node) -> None:
         """Note that the author does not allow `node` to run."""
+        self.free(node)
         node.state = State.SKIPPED
         self.skipped.append(node)
         for user in node.users:
@@ -174,6 +245,7 @@ class Plan:
 
     def upstream_failed(self, node: Node) -> None:
         """Note that a running body was given up because something that it asked for failed."""
+        self.free(node)
         node.state = State.UPSTREAM_FAILED
         self.skipped.append(node)
         for user in node.users:

@@ -359,7 +359,9 @@ class ScriptedView:
         disabled: Iterable[Any] = (),
         external: Iterable[Any] = (),
         cascade: bool = True,
+        demands: Mapping[Any, Mapping[str, float]] | None = None,
     ) -> None:
+        self.demands = dict(demands or {})
         self.graph = needs
         self.outputs = set(present)
         self.priorities = dict(priority or {})
@@ -392,6 +394,9 @@ class ScriptedView:
 
     def joins(self, node: Any) -> bool:
         return False
+
+    def demand(self, node: Any) -> tuple[tuple[str, float], ...]:
+        return tuple(sorted(self.demands.get(node.task, {}).items()))
 
     def mode(self, node: Any) -> str:
         return "ignore"

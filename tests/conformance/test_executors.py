@@ -100,6 +100,16 @@ class Speaks(d6tpipe.tasks.TaskPickle):
             raise ValueError("after speaking")
         self.save(self.i)
 
+class OneAtATime(d6tpipe.tasks.TaskPickle):
+    i = d6tpipe.IntParameter()
+    resources = {"db": 1}
+    def run(self):
+        held = os.path.join(LOG, "held")
+        os.close(os.open(held, os.O_CREAT | os.O_EXCL))
+        time.sleep(0.01)
+        os.unlink(held)
+        self.save(self.i)
+
 class Dies(d6tpipe.tasks.TaskPickle):
     def run(self):
         note(self)
@@ -299,6 +309,13 @@ def test_a_body_that_ends_its_process_is_the_only_one_to_fail(flow: Any, executo
     if executor == "processes":
         assert "my last words" in d6tpipe.log(flow.Dies())
     assert run([flow.Raw(i=i) for i in range(12, 18)], executor).ok  # there are workers again
+
+
+def test_no_more_bodies_run_together_than_resources_allow(flow: Any, executor: Any) -> None:
+    tasks = [flow.OneAtATime(i=i) for i in range(6)]
+    assert run([*tasks, *[flow.Raw(i=i) for i in range(6)]], executor, resources={"db": 1}).ok
+    with pytest.raises(d6tpipe.errors.GraphError, match="more of a resource"):
+        run(flow.OneAtATime(i=7), executor, resources={"db": 0})
 
 
 @pytest.mark.filterwarnings("always:warned")
