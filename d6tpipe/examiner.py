@@ -262,7 +262,7 @@ class Examiner:
             for need in node.needs:
                 if need.digest is None:
                     need.digest = self.digest_of(need)
-            return joined_digest(node)
+            return joined_digest(node, node.task.task_id)
         if not node.present:
             return None
         outputs = outputs_of(node.task)

@@ -361,6 +361,9 @@ class TaskView(Protocol):
     def joins(self, node: Any) -> bool:
         """Return whether `node` only stands for what it needs and has no outputs of its own."""
 
+    def together(self, node: Any) -> bytes | None:
+        """Return the digest of a node that `joins`; None if one of those that it stands for is not known."""
+
     def demand(self, node: Any) -> tuple[tuple[str, float], ...]:
         """Return the resources that the body of `node` uses, ``(name, amount)`` sorted by name; usually none."""
 

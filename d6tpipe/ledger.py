@@ -110,7 +110,7 @@ class TaskLedger:
     def claim(self, node: Any, coming: Callable[[], Iterable[Any]]) -> State:
         if joins(node.task):
             if isinstance(node.task, TaskAggregator) and node.needs and not _any_built(node):
-                node.digest = joined_digest(node)
+                node.digest = joined_digest(node, node.task.task_id)
                 return State.CACHED
             return State.RUNNING
         if _runs_already(node.task):  # refused where bodies start
@@ -276,7 +276,7 @@ class TaskLedger:
         self._watchdog.feed()
         if joins(node.task):
             self._logs.note(node.task, outcome, store_of(node.task))
-            node.digest = joined_digest(node)
+            node.digest = joined_digest(node, node.task.task_id)
             return
         store = self._held.get(node)
         if store is None:

@@ -246,6 +246,9 @@ class TaskView:
                 return flatten(structure)
         return tasks
 
+    def together(self, node: Any) -> bytes | None:
+        return joined_digest(node, node.task.task_id)
+
     def demand(self, node: Any) -> tuple[tuple[str, float], ...]:
         task = node.task
         if not self._kinds[task.__class__].demands and "resources" not in task.__dict__:
@@ -271,7 +274,7 @@ class TaskView:
                 group.load(self.examiner.run_id, keep=len(nodes) <= _KEEP_ROWS)
         for node in together:
             node.present = True
-            node.digest = joined_digest(node)
+            node.digest = joined_digest(node, node.task.task_id)
         for group in groups:
             members = self._found(group)
             if group.tracked:

@@ -116,10 +116,13 @@ def expected_seal(node: Node, code: bytes, stats: Stats) -> bytes | None:
     return seal(code, upstream, stats)  # type: ignore[arg-type]
 
 
-def joined_digest(node: Node) -> bytes | None:
-    """Return the digest of a node that only stands for what it needs; None if one of them is not known."""
+def joined_digest(node: Node, name: str) -> bytes | None:
+    """Return the digest of a node that only stands for what it needs; None if one of them is not known.
+
+    With its `name`: two that stand for the same are still two requirements.
+    """
     parts = [need.digest for need in node.needs]
-    return None if None in parts else seal(b"together", parts, ())  # type: ignore[arg-type]
+    return None if None in parts else seal(b"together " + name.encode(errors="surrogatepass"), parts, ())  # type: ignore[arg-type]
 
 
 def _examine(node: Node, row: Any, stats: Stats | None, view: TaskView, altered: set[Node]) -> None:
@@ -149,7 +152,7 @@ def _inherit(node: Node, altered: set[Node], view: TaskView) -> None:
     if not changed:
         return
     if view.joins(node):
-        node.digest = joined_digest(node)
+        node.digest = view.together(node)
         altered.add(node)
     elif node.standing is Standing.FRESH:
         node.standing = Standing.STALE

@@ -13,6 +13,7 @@ from typing import Any
 
 from xxhash import xxh3_128_digest
 
+from d6tpipe.engine.freshness import joined_digest
 from d6tpipe.errors import StorageError
 from d6tpipe.interfaces import Event, Failure, Files, Outcome, State, Writer, Written
 from d6tpipe.storage.files import temporary_name
@@ -394,6 +395,9 @@ class ScriptedView:
 
     def joins(self, node: Any) -> bool:
         return False
+
+    def together(self, node: Any) -> bytes | None:
+        return joined_digest(node, str(node.key))
 
     def demand(self, node: Any) -> tuple[tuple[str, float], ...]:
         return tuple(sorted(self.demands.get(node.task, {}).items()))
