@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["BINDING", "FRAME", "Binding", "Frame", "binding_for", "bound", "runs_now"]
+__all__ = ["BINDING", "FRAME", "LOADING", "Binding", "Frame", "binding_for", "bound", "runs_now"]
 
 
 class Binding:
@@ -91,6 +91,9 @@ def runs_now(task: Any) -> bool:
         frame = frame.outer
     return frame is not None
 
+
+LOADING: ContextVar[bool] = ContextVar("d6tpipe_loading", default=False)
+"""Whether a worker is importing what a task needs: a module that calls ``run`` when it is imported must not get far."""
 
 _BY_PATH: dict[str, Binding] = {}
 

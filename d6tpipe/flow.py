@@ -15,6 +15,7 @@ from typing import Any
 import luigi
 
 from d6tpipe import settings
+from d6tpipe.binding import LOADING
 from d6tpipe.bodies import BodyRunner, failure_of, missing_input
 from d6tpipe.capture import SHOW_CAPTURE, PythonCapture
 from d6tpipe.engine.build import build
@@ -230,6 +231,11 @@ def run(
         The body that runs is given up, nothing more starts; what was built stays.
     """
     _check_options(luigi_options)
+    if LOADING.get():
+        raise GraphError(
+            "A module runs tasks when it is imported, and a worker has to import it",
+            hint="Put the call of run() under: if __name__ == '__main__':",
+        )
     from d6tpipe.dispatch import Dispatcher, choose  # a question has no use for what it imports
 
     choice = choose(workers, executor)

@@ -11,8 +11,9 @@ import io
 import os
 import pickle
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from types import ModuleType
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import CodeType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -23,6 +24,7 @@ from d6tpipe import cache, settings
 from d6tpipe.definitions import definition
 from d6tpipe.errors import DeclarationError, PipeError, told
 from d6tpipe.executors.shared import Shared
+from d6tpipe.fingerprint.source import CARRIED
 from d6tpipe.targets import CacheTarget
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.outputs import layout
@@ -83,7 +85,7 @@ class Encoder:
         modules = {sys.modules[cls.__module__]: None for cls in classes if cls.__module__ in sys.modules}
         with _travelling_by_value(modules):
             try:
-                return cloudpickle.dumps(classes)
+                return _dumps_with_files(classes)
             except Exception as error:
                 guilty = next((cls for cls in classes if not _can_be_pickled(cls)), classes[0])
                 raise DeclarationError(
@@ -201,6 +203,27 @@ class _Pickler(cloudpickle.Pickler):
             if place is not None:
                 return class_at, (place,)
         return super().reducer_override(obj)
+
+
+def _code_with_file(code: CodeType) -> Any:
+    make, values = _CODE(code)
+    return make, tuple([code.co_filename if value == CARRIED else value for value in values])
+
+
+_TABLE: Any = cloudpickle.Pickler.dispatch_table
+_CODE: Callable[[CodeType], Any] = _TABLE[CodeType]
+
+
+class _FilePickler(cloudpickle.Pickler):
+    """Leaves the names of the files in the code that it carries, for tracebacks; cloudpickle 3.1.3 and later do not."""
+
+    dispatch_table = ChainMap({CodeType: _code_with_file}, _TABLE)
+
+
+def _dumps_with_files(value: Any) -> bytes:
+    stream = io.BytesIO()
+    _FilePickler(stream).dump(value)
+    return stream.getvalue()
 
 
 # ---- in the worker

@@ -20,6 +20,7 @@ from typing import Any
 import cloudpickle
 
 from d6tpipe import cache, settings
+from d6tpipe.binding import LOADING
 from d6tpipe.bodies import BodyRunner, failure_of
 from d6tpipe.capture import Captured, DescriptorCapture, PythonCapture
 from d6tpipe.definitions import definition
@@ -107,7 +108,7 @@ class _Run:
         if not _kept and not _running:  # what earlier runs have left in memory says nothing about this one
             cache.data.clear()
         self.enter()
-        self.classes = pickle.loads(header["classes"]) if header["classes"] else []
+        self.classes = _loaded(header["classes"]) if header["classes"] else []
         loaded_classes(self.classes)
 
     def enter(self) -> None:
@@ -124,6 +125,15 @@ class _Run:
         if self.cwd is not None:
             os.chdir(self.cwd)
         settings.restore(self.settings)
+
+
+def _loaded(data: bytes) -> Any:
+    """Return what was pickled; the modules of its classes are imported on the way."""
+    token = LOADING.set(True)
+    try:
+        return pickle.loads(data)
+    finally:
+        LOADING.reset(token)
 
 
 _listening: Any = None
@@ -186,7 +196,7 @@ def run(header: bytes, item: bytes, *memory: bytes) -> TaskResult:
     KeyboardInterrupt
     """
     place = _run_of(header)
-    task, requires, used, code, inputs, answered, keep = pickle.loads(item)
+    task, requires, used, code, inputs, answered, keep = _loaded(item)
     if code is not None and (task.__class__, code) not in place.checked:
         _check_code(task, code)
         place.checked.add((task.__class__, code))

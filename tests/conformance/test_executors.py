@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import d6tpipe
+from d6tpipe.binding import LOADING
 from d6tpipe.errors import BuildError, CrashError, TaskTimeoutError
 
 FLOW = """
@@ -385,8 +386,25 @@ def test_classes_of_a_function_travel_by_value(executor: Any) -> None:
             more = yield Inner(i=10)
             self.save([*self.inputLoad(), more.load()])
 
+    class Fails(d6tpipe.tasks.TaskPickle):
+        def run(self) -> None:
+            raise ValueError("in a class of a function")
+
     run(Outer(), executor, abort=True)
     assert Outer().outputLoad() == [0, 3, 6, 30]
+    (failure,) = run(Fails(), executor).failures
+    assert __file__ in failure.traceback  # and only the user's part of it
+    assert 'raise ValueError("in a class of a function")' in failure.traceback
+    assert failure.traceback.count("File ") == 1
+
+
+def test_a_module_that_runs_tasks_when_a_worker_imports_it_is_told_so(flow: Any) -> None:
+    token = LOADING.set(True)  # as while a worker unpickles a task
+    try:
+        with pytest.raises(d6tpipe.errors.GraphError, match="__main__"):
+            d6tpipe.run(flow.Raw(i=1))
+    finally:
+        LOADING.reset(token)
 
 
 def test_code_that_was_edited_and_imported_again_runs(flow: Any, executor: Any, tmp_path: Path) -> None:
