@@ -47,6 +47,8 @@ __all__ = ["Choice", "Dispatcher", "choose"]
 _AHEAD = 16
 """How many tiny bodies per worker are handed out at once, at most."""
 _TINY = 0.003
+_MOST = 1_000
+"""How many bodies an executor that wants to see all is given at once: each is locked, and locks are kept in a list."""
 _WARM = ("processes", "loky")
 """Executors that are kept from run to run: their processes take time to start."""
 
@@ -268,7 +270,7 @@ class Dispatcher:
         if self._main.inline:
             return 1
         if self._main.elastic:
-            return 1_000_000
+            return _MOST
         ahead = 1 if self._longest > _TINY else min(_AHEAD, 1 + int(_TINY / max(self._longest, 1e-4)))
         return self._choice.n_workers * ahead
 
