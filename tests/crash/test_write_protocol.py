@@ -166,14 +166,15 @@ FLOW = '''
 
 # Reads one job per line, forks, and tells what came of the child. All that a run loads late is loaded here, once.
 WORKER = '''
-import atexit, faulthandler, gc, io, json, os, sys, traceback, warnings
+import atexit, faulthandler, gc, importlib, io, json, os, pkgutil, sys, traceback, warnings
 from contextlib import redirect_stdout
 
 import luigi
 import d6tpipe as dp
-import d6tpipe.examiner, d6tpipe.hand_runs, d6tpipe.ledger, d6tpipe.executors.serial, d6tpipe.formats.basic
-import d6tpipe.formats.content, d6tpipe.explanations, d6tpipe.plans, d6tpipe.catalogs
-import d6tpipe.storage.files, d6tpipe.storage.locks, d6tpipe.storage.memory_records, d6tpipe.storage.sqlite_records
+# An ordinary user may not be able to read the folder of the checkout: nothing may be left to import.
+for found in pkgutil.walk_packages(dp.__path__, "d6tpipe."):
+    if found.name not in ("d6tpipe.__main__", "d6tpipe.executors.dask", "d6tpipe.executors.ray"):
+        importlib.import_module(found.name)
 import json.decoder, linecache, encodings.idna, sqlite3, pickle, uuid, shutil, tempfile, resource
 from d6tpipe import failpoints
 
