@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from types import GeneratorType
 from typing import Any
@@ -17,7 +18,7 @@ from luigi.task import flatten
 from d6tpipe import plugins
 from d6tpipe.binding import FRAME, Frame
 from d6tpipe.errors import GraphError, MissingOutputError, PipeError, is_ours, shown, told, warn
-from d6tpipe.interfaces import Capture, CaptureRecord, Failure, Outcome, State
+from d6tpipe.interfaces import Capture, CaptureRecord, Failure, Outcome, State, Status
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.outputs import layout
 
@@ -76,12 +77,15 @@ class BodyRunner:
         What the run does with stale tasks, if that was said; what bodies bind is built by the same rule.
     capture : Capture, optional
         Listens to the bodies; entered and left by whoever passes it.
+    status : Status, optional
+        Where messages and progress of the bodies go to.
     """
 
-    def __init__(self, stale: str | None = None, capture: Capture | None = None) -> None:
+    def __init__(self, stale: str | None = None, capture: Capture | None = None, status: Status | None = None) -> None:
         self._folders: set[str] = set()
         self._stale = stale
         self._capture = capture
+        self.status = status
 
     def close(self) -> None:
         """Remove what others that were killed while this ran have left in the folders of the bodies."""
@@ -108,7 +112,7 @@ class BodyRunner:
     def body(self, node: Any, used: bool, answered: Sequence[Any] = ()) -> _Body:
         """Return a body to be started; what it asks for of `answered` is known to be complete."""
         record = None if self._capture is None else self._capture.task()
-        return _Body(node, used, self._folders, answered, self._stale, record)
+        return _Body(node, used, self._folders, answered, self._stale, record, self.status)
 
 
 def _ignore(*_: Any, **__: Any) -> None:
@@ -126,10 +130,20 @@ _hooked: dict[int, int] = {}  # id of a task -> how many of its bodies run: two 
 _hooked_lock = threading.Lock()
 
 
-def _hook(task: Any) -> None:
+def _hooks_of(task: Any, status: Status) -> dict[str, Any]:
+    return {
+        "set_status_message": partial(status.message, task),
+        "set_progress_percentage": partial(status.progress, task),
+        "set_tracking_url": partial(status.tracking_url, task),
+        "decrease_running_resources": _ignore,
+        "scheduler_messages": status.messages(task),
+    }
+
+
+def _hook(task: Any, status: Status | None) -> None:
     with _hooked_lock:
         _hooked[id(task)] = _hooked.get(id(task), 0) + 1
-        task.__dict__.update(_HOOKS)
+        task.__dict__.update(_HOOKS if status is None else _hooks_of(task, status))
 
 
 def _unhook(task: Any) -> None:
@@ -147,7 +161,18 @@ def _unhook(task: Any) -> None:
 class _Body:
     """One body, up to its end or to where it asks for more."""
 
-    __slots__ = ("answered", "frame", "generator", "record", "requirements", "seconds", "task", "used", "wanted")
+    __slots__ = (
+        "answered",
+        "frame",
+        "generator",
+        "record",
+        "requirements",
+        "seconds",
+        "status",
+        "task",
+        "used",
+        "wanted",
+    )
 
     def __init__(
         self,
@@ -157,7 +182,9 @@ class _Body:
         answered: Sequence[Any],
         stale: str | None,
         record: CaptureRecord | None,
+        status: Status | None = None,
     ) -> None:
+        self.status = status
         self.record = record
         self.task = node.task
         self.answered = frozenset(answered)
@@ -210,7 +237,7 @@ class _Body:
 
     def _run(self, work: Callable[[], Any]) -> Outcome:
         task = self.task
-        _hook(task)
+        _hook(task, self.status)
         token = FRAME.set(self.frame)
         before, begin = self.seconds, perf_counter()
         try:
@@ -239,6 +266,8 @@ class _Body:
         finally:
             FRAME.reset(token)
             _unhook(task)
+            if self.status is not None:
+                self.status.ended(task)
 
     def _tell_failure(self, error: BaseException) -> None:
         try:

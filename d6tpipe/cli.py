@@ -61,6 +61,8 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option("--max-failures", type=click.IntRange(min=1), help="Start nothing more after so many failures.")
 @click.option("-n", "--workers", "--n-workers", callback=_workers, help="How many tasks at once: a number, or auto.")
 @click.option("--executor", help="Where they run: serial, threads, processes, loky, dask, ray, dask://host:8786 ...")
+@click.option("--scheduler", metavar="URL", help="A luigid that shows the run, such as http://localhost:8082.")
+@click.option("--claim", is_flag=True, help="Share the tasks with other machines; the scheduler says who runs what.")
 @click.option(
     "--show-capture",
     type=click.Choice(SHOW_CAPTURE),
@@ -79,6 +81,8 @@ def _run(
     max_failures: int | None,
     workers: int | str | None,
     executor: str | None,
+    scheduler: str | None,
+    claim: bool,
     show_capture: str | None,
 ) -> int:
     """Build what is missing of the selected tasks."""
@@ -92,6 +96,8 @@ def _run(
         forced_all_upstream=force_all,
         workers=workers,
         executor=executor,
+        scheduler=scheduler,
+        claim=claim,
         abort=False,
         execution_summary=False,
         dry_run=dry_run or explained,

@@ -241,6 +241,8 @@ class Dispatcher:
         Returns the classes of the tasks that may run.
     stale : str, optional
         What the run does with stale tasks, if that was said.
+    scheduler : (str, str), optional
+        URL of luigi's scheduler and the name of the run there: where bodies on workers say how far they are.
     """
 
     def __init__(
@@ -250,8 +252,9 @@ class Dispatcher:
         run_id: str,
         classes: Callable[[], Iterable[type]],
         stale: str | None = None,
+        scheduler: tuple[str, str] | None = None,
     ) -> None:
-        self._stale = stale
+        self._stale, self._scheduler = stale, scheduler
         self._choice, self._bodies, self._run_id, self._classes = choice, bodies, run_id, classes
         self._places: dict[str, _Place] = {}
         self._plans: dict[type, _Plan] = {}
@@ -314,8 +317,9 @@ class Dispatcher:
         )
         self._expect(work, future)
 
-    def wait(self) -> Iterable[tuple[Any, Outcome]]:
+    def wait(self, timeout: float | None = None) -> Iterable[tuple[Any, Outcome]]:
         """Block until a body is done, or waits for what it has asked for; see `interfaces.Executor.wait`."""
+        end = None if timeout is None else monotonic() + timeout
         while True:
             found: list[tuple[Any, Outcome]] = []
             if self._inline:
@@ -326,17 +330,19 @@ class Dispatcher:
                 executor.flush()
             self._held_back.clear()
             if not found and not self._inline:
-                self._take_next(found)
+                self._take_next(found, end)
             while not self._done.empty():
                 self._take(*self._done.get(), found)
-            if found:
+            if found or (end is not None and monotonic() >= end):
                 return found
 
-    def _take_next(self, found: list[tuple[Any, Outcome]]) -> None:
-        """Wait for one thing to happen."""
+    def _take_next(self, found: list[tuple[Any, Outcome]], end: float | None) -> None:
+        """Wait for one thing to happen, until `end` at most."""
         if self._alone and not self._under_way:
             self._try_alone()
         until = self._later[0][0] if self._later else None
+        if end is not None:
+            until = end if until is None else min(until, end)
         if until is not None and not self._under_way:
             sleep(max(0.0, until - monotonic()))
             return
@@ -379,7 +385,9 @@ class Dispatcher:
                 name,
                 executor,
                 owned,
-                lambda: plugins.load("services", "encoder")(self._run_id, self._classes(), made.local, self._stale),
+                lambda: plugins.load("services", "encoder")(
+                    self._run_id, self._classes(), made.local, self._stale, self._scheduler
+                ),
             )
         return found
 

@@ -9,6 +9,7 @@
     ├── GraphError                 the requirements are wrong              (also a RuntimeError)
     │   └── CycleError             holds the cycle
     ├── PluginError                unknown, broken or doubly claimed plugin
+    ├── SchedulerError             luigi's central scheduler does not answer
     ├── StorageError               the disk or the remote said no, or a file cannot be read
     ├── OutputKeyError             an output or requirement of that name does not exist
     │                                                  (also ValueError, IndexError, KeyError)
@@ -47,6 +48,7 @@ __all__ = [
     "ParameterError",
     "PipeError",
     "PluginError",
+    "SchedulerError",
     "SettingsError",
     "StorageError",
     "TaskTimeoutError",
@@ -178,6 +180,10 @@ class CycleError(GraphError):
 
 class PluginError(PipeError):
     """A plugin is unknown, cannot be loaded, or is claimed by two packages."""
+
+
+class SchedulerError(PipeError):
+    """luigi's central scheduler cannot be reached, or does not do what it is asked for."""
 
 
 class StorageError(PipeError):

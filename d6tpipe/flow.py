@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -31,6 +32,7 @@ from d6tpipe.ledger import TaskLedger, new_run_id
 from d6tpipe.policy import Policy
 from d6tpipe.progress import progress_for
 from d6tpipe.results import Result
+from d6tpipe.tasklogs import link
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.external import is_external
 from d6tpipe.taskview import TaskView
@@ -158,6 +160,9 @@ def run(
     dry_run: bool = False,
     max_failures: int | None = None,
     resources: Mapping[str, float] | None = None,
+    scheduler: str | None = None,
+    claim: bool = False,
+    drain: bool = False,
     callbacks: Iterable[Callable[[Event], Any]] | None = None,
     progress: bool | None = None,
     show_capture: str | None = None,
@@ -206,6 +211,16 @@ def run(
     resources : mapping of str to number, optional
         How much there is of what tasks use (luigi's ``resources = {"db": 1}``): bodies that need more together wait. By
         default what the section ``[resources]`` of luigi's configuration says; what nobody names there is one of.
+    scheduler : str, optional
+        Address of a ``luigid``, such as "http://localhost:8082": its pages show the graph, what runs, messages,
+        progress and failures. The run does not wait for it, and goes on without it. By default
+        ``settings.scheduler``, which is None; luigi's ``scheduler_host``, ``scheduler_port`` and ``scheduler_url``
+        do the same.
+    claim : bool
+        Share the graph with other machines that run it at the same time: a body runs only where the scheduler says so.
+        The run then waits for the scheduler if it does not answer.
+    drain : bool
+        Wait at the end until the scheduler has been told everything; otherwise for five seconds at most.
     callbacks : iterable of callables, optional
         Each is called with every `interfaces.Event`, in this process.
     progress : bool, optional
@@ -231,6 +246,8 @@ def run(
         The body that runs is given up, nothing more starts; what was built stays.
     """
     _check_options(luigi_options)
+    forcing = forced is not None or forced_all or forced_all_upstream
+    address = _scheduler(scheduler, luigi_options, claim, forcing)
     if LOADING.get():
         raise GraphError(
             "A module runs tasks when it is imported, and a worker has to import it",
@@ -243,7 +260,6 @@ def run(
     _check_show_capture(show_capture)
     begin = perf_counter()
     roots = as_tasks(tasks)
-    forcing = forced is not None or forced_all or forced_all_upstream
     run_id = new_run_id()
     examiner = Examiner(Policy(stale, freeze, no_freeze, stale_ok), run_id)
     graph, goals, view = build_graph(roots, prune=not forcing, examiner=examiner)
@@ -271,9 +287,15 @@ def run(
 
     if dry_run:
         return finish()
+    mirror = None
+    if address is not None:
+        from d6tpipe.central import Mirror
+
+        mirror = Mirror(address, graph.order, goals, choice.n_workers, link, drain, claim)
     bar = progress_for(progress, len(plan.nodes))
     reporters: list[Callable[[Event], Any]] = [_luigi_events(graph, goals)] if _has_handlers() else []
     reporters += [bar] if bar is not None else []
+    reporters += [] if mirror is None else [mirror]
     reporters += callbacks or ()
 
     def report(event: Event) -> None:
@@ -283,11 +305,27 @@ def run(
     def note(failure: Failure) -> None:
         failures.append(failure)
         _log(failure)
+        if mirror is not None:
+            mirror.note(failure)
 
-    ledger = TaskLedger(view, examiner, run_id, again)
+    ledger: Any = TaskLedger(view, examiner, run_id, again)
+    refuse = missing_input
+    if claim:
+        from d6tpipe.central import ClaimingLedger
+
+        assert mirror is not None  # _scheduler has seen to it
+        ledger = ClaimingLedger(ledger, mirror, missing_input)
+        refuse = ledger.refuse
     capture = PythonCapture()
-    bodies = BodyRunner(stale, capture)
-    dispatcher = Dispatcher(choice, bodies, run_id, lambda: {node.task.__class__ for node in plan.nodes}, stale=stale)
+    bodies = BodyRunner(stale, capture, mirror)
+    dispatcher = Dispatcher(
+        choice,
+        bodies,
+        run_id,
+        lambda: {node.task.__class__ for node in plan.nodes},
+        stale=stale,
+        scheduler=None if mirror is None else (mirror.url, mirror.worker),
+    )
     try:
         plan.limit(Limits(_limits(resources), lambda name: dispatcher.offers(name) or 1))
         ledger.adopt(node for node in graph.order if node.state is State.FROZEN)
@@ -299,7 +337,7 @@ def run(
                 dispatcher,
                 ledger,
                 report if reporters else _quiet,
-                refuse=missing_input,
+                refuse=refuse,
                 fail=lambda node, error: failure_of(node.task, error),
                 note=note,
                 max_failures=max_failures,
@@ -312,6 +350,8 @@ def run(
         dispatcher.close()
         ledger.close()
         bodies.close()
+        if mirror is not None:
+            mirror.close()
     result = finish()
     if abort:
         result.raise_failure()
@@ -348,6 +388,40 @@ def _limits(given: Mapping[str, float] | None) -> dict[str, float]:
             )
         found[name] = amount
     return found
+
+
+def _scheduler(url: str | None, options: Mapping[str, Any], claim: bool, forcing: bool) -> str | None:
+    """Return the address of luigi's scheduler that is meant, None if none is.
+
+    As for ``luigi.build``: it is the one of luigi's configuration if `local_scheduler` is False. Calls written for
+    d6tflow, which is silent about it, mean none.
+    """
+    url = settings.scheduler if url is None else url
+    if url is None and not options.get("local_scheduler", False):
+        url = options.get("scheduler_url") or None
+        host, port = options.get("scheduler_host"), options.get("scheduler_port")
+        if url is None and (host or port or "local_scheduler" in options):
+            said = partial(luigi.configuration.get_config().get, "core")
+            url = said("default-scheduler-url", "") if not (host or port) else ""
+            url = url or f"{host or said('default-scheduler-host', 'localhost')}:" + str(
+                port or said("default-scheduler-port", "8082")
+            )
+    if claim and forcing:
+        raise ParameterError(
+            "Machines that share a graph (claim=True) cannot build again what is there",
+            facts={"because": "each would do so after the others"},
+            hint="Reset the tasks first (task.reset()), and run without forced.",
+        )
+    if url is None:
+        if claim:
+            raise ParameterError(
+                "claim=True needs to know where the scheduler is",
+                hint='Say run(..., claim=True, scheduler="http://host:8082").',
+            )
+        return None
+    from d6tpipe.central import address_of
+
+    return address_of(url)
 
 
 def _quiet(event: Event) -> None:

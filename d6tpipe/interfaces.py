@@ -231,6 +231,25 @@ class Outcome:
         self.captured = captured
 
 
+class Status(Protocol):
+    """Where what luigi's bodies say while they run goes to: ``self.set_status_message(...)`` and the like."""
+
+    def message(self, task: Any, text: str) -> None:
+        """Show a message of a body that runs."""
+
+    def progress(self, task: Any, percent: float) -> None:
+        """Show how far a body is."""
+
+    def tracking_url(self, task: Any, url: str) -> None:
+        """Show a link for a body that runs."""
+
+    def messages(self, task: Any) -> Any:
+        """Return the queue of what is sent to a body while it runs; None if nothing can be."""
+
+    def ended(self, task: Any) -> None:
+        """Take notice that a body is over."""
+
+
 class Capture(Protocol):
     """Listens to bodies: what they print, warn and log. A ``with`` block, within which bodies run."""
 
@@ -314,8 +333,8 @@ class Ledger(Protocol):
         Returns
         -------
         State
-            RUNNING: its body may start. PENDING: somebody else is building it. Any other: it is settled, nothing
-            has to run.
+            RUNNING: its body may start. PENDING: somebody else is building it. FAILED: its body has failed
+            elsewhere. Any other: it is settled, nothing has to run.
         """
 
     def settle(self, node: Any, outcome: Outcome) -> None:
@@ -402,8 +421,11 @@ class Executor(Protocol):
     def resume(self, node: Any, suspension: Suspension) -> None:
         """Have a body go on that waited for what it asked for; counts like `submit`."""
 
-    def wait(self) -> Iterable[tuple[Any, Outcome]]:
-        """Block until at least one piece of work is done, and return what is done."""
+    def wait(self, timeout: float | None = None) -> Iterable[tuple[Any, Outcome]]:
+        """Block until at least one piece of work is done, and return what is done.
+
+        `timeout` : after so many seconds return, with nothing if nothing is done; None: as long as it takes.
+        """
 
     def close(self) -> None:
         """Release processes and threads."""

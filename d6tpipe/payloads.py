@@ -46,10 +46,19 @@ class Encoder:
         The workers are on this machine: they take over working directory and environment.
     stale : str, optional
         What the run does with stale tasks, if that was said.
+    scheduler : (str, str), optional
+        URL of luigi's scheduler and the name of the run there.
     """
 
-    def __init__(self, run_id: str, classes: Iterable[type], local: bool, stale: str | None = None) -> None:
-        self._run_id, self._local, self._stale = run_id, local, stale
+    def __init__(
+        self,
+        run_id: str,
+        classes: Iterable[type],
+        local: bool,
+        stale: str | None = None,
+        scheduler: tuple[str, str] | None = None,
+    ) -> None:
+        self._run_id, self._local, self._stale, self._scheduler = run_id, local, stale, scheduler
         self._importable: dict[str, bool] = {}
         self._by_value: dict[type, int] = {}
         self._codes: dict[type, tuple[str, str] | None] = {}
@@ -71,6 +80,7 @@ class Encoder:
         return {
             "run_id": self._run_id,
             "stale": self._stale,
+            "scheduler": self._scheduler,
             "path": [os.path.abspath(entry) for entry in sys.path],
             "settings": settings.snapshot(),
             "cwd": os.getcwd() if self._local else None,

@@ -58,6 +58,7 @@ durable: bool
 verify: str
 n_workers: int | str
 executor: str | None
+scheduler: str | None
 show_capture: str
 parameter_count: int
 parameter_length: int
@@ -94,6 +95,7 @@ _KEYS: dict[str, tuple[Any, str | tuple[str, ...], str]] = {
     "verify": ("stat", ("stat", "hash"), "how outputs are compared with their records: size and time, or the bytes"),
     "n_workers": (1, "workers", "how many bodies run at once: a number, or auto"),
     "executor": (None, "text or none", "where bodies run: serial, threads, processes, loky, dask, ray or another name"),
+    "scheduler": (None, "text or none", "address of a luigid that shows the runs, such as http://localhost:8082"),
     "show_capture": (
         "all",
         ("no", "stdout", "stderr", "log", "all"),

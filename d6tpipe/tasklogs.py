@@ -10,7 +10,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import luigi
 
@@ -22,7 +25,7 @@ from d6tpipe.identity import file_name
 from d6tpipe.interfaces import Files, Outcome, State
 from d6tpipe.stores import MEMORY, Store
 
-__all__ = ["TaskLogs", "discard", "log"]
+__all__ = ["TaskLogs", "discard", "link", "log"]
 
 _UNSAFE = re.compile(r"[^\w.-]")
 _LONGEST_FAMILY = 60  # characters; what is cut off is in the file name
@@ -69,6 +72,17 @@ def log(task: Any) -> str:
             facts={"path": path, "reason": error.strerror or error},
             hint="Check who may read it.",
         ) from error
+
+
+def link(task: Any) -> str:
+    """Return the URL of the file that `log` reads, whether there is one or not."""
+    folder = _folder(store_of(task), task.task_family)
+    return f"{_url_of(folder)}/{quote(_name(task.task_id))}"
+
+
+@lru_cache(maxsize=64)
+def _url_of(folder: str) -> str:
+    return Path(folder).absolute().as_uri()
 
 
 def discard(store: Store, tasks: Iterable[tuple[str, str]]) -> None:

@@ -31,6 +31,8 @@ from d6tpipe.tasks.outputs import has_older_name, layout, locate
 __all__ = ["TaskView", "requirements_complete"]
 
 _FILES, _OUTPUTS, _ASK, _NOTHING = range(4)
+_ONE_BY_ONE = 4
+"""Up to so many tasks are asked for by themselves: a body that asks for one more must not cost a look at its family."""
 _KEEP_ROWS = 20_000  # up to so many nodes the rows that were read for the digests are kept for the seals
 _LIST_FROM = 8  # so many wanted names in one folder make one listing cheaper than a look at each
 
@@ -110,7 +112,13 @@ class _Group:
         rows = self.rows
         if rows is None:
             assert self.store is not None
-            rows = self.store.records.load_hot([self.kind.family], run_id or None)
+            records, family = self.store.records, self.kind.family
+            if len(self.nodes) <= _ONE_BY_ONE:
+                asked = [(node.task.task_id, run_id or None) for node in self.nodes]
+                known = {key: records.load_one(family, key, run) for key, run in asked}
+                rows = {key: row for key, row in known.items() if row is not None}
+            else:
+                rows = records.load_hot([family], run_id or None)
             if rows:
                 for node in self.nodes:
                     if node.digest is None:

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -29,7 +30,7 @@ from d6tpipe.examiner import store_of
 from d6tpipe.executors import worker_process
 from d6tpipe.executors.processes import ProcessExecutor
 from d6tpipe.executors.shared import CodeMismatch
-from d6tpipe.interfaces import Failure, Outcome, State
+from d6tpipe.interfaces import Failure, Outcome, State, Status
 from d6tpipe.machine import host_name
 from d6tpipe.payloads import loaded_classes, memory_paths
 from d6tpipe.stores import MEMORY
@@ -103,7 +104,7 @@ class _Run:
         self.run_id = header["run_id"]
         self.settings = header["settings"]
         self.cwd, self.environ, self.path = header["cwd"], header["environ"], header["path"]
-        self.bodies = BodyRunner(header["stale"], _capture())
+        self.bodies = BodyRunner(header["stale"], _capture(), _status_of(header["scheduler"]))
         self.checked: set[tuple[type, Any]] = set()
         if not _kept and not _running:  # what earlier runs have left in memory says nothing about this one
             cache.data.clear()
@@ -134,6 +135,16 @@ def _loaded(data: bytes) -> Any:
         return pickle.loads(data)
     finally:
         LOADING.reset(token)
+
+
+@lru_cache(maxsize=1)
+def _status_of(scheduler: tuple[str, str] | None) -> Status | None:
+    """Return where bodies of a run say how far they are; `scheduler`: its URL, and the name of the run there."""
+    if scheduler is None:
+        return None
+    from d6tpipe.central import RemoteStatus
+
+    return RemoteStatus(*scheduler)
 
 
 _listening: Any = None

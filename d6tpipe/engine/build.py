@@ -24,6 +24,10 @@ from d6tpipe.interfaces import (
 __all__ = ["build"]
 
 
+_PATIENCE = 0.5
+"""Seconds after which tasks that others build are looked at again, while something runs here."""
+
+
 class _Waiting:
     """A suspended body and what it still waits for."""
 
@@ -75,17 +79,24 @@ class _Loop:
                 if not self.start(node):
                     self.busy.append(node)
             if self.running:
-                for node, outcome in executor.wait():
+                # With room left, look again now and then whether what others build is there.
+                idle = self.busy and len(self.running) < executor.capacity
+                for node, outcome in executor.wait(_PATIENCE if idle else None):
                     self.running.discard(node)
                     self.settle(node, outcome)
+                if idle:
+                    self.retry()
             elif self.busy:
                 self.ledger.wait(self.busy)
-                busy, self.busy = self.busy, []
-                plan.retry(busy)
+                self.retry()
             elif self.suspended:  # nothing runs and nothing can: bodies wait for each other
                 self.break_circle()
             else:
                 break
+
+    def retry(self) -> None:
+        busy, self.busy = self.busy, []
+        self.plan.retry(busy)
 
     def start(self, node: Node) -> bool:
         """Start the body of a node, or settle it without; False if somebody else is at it."""
@@ -105,6 +116,8 @@ class _Loop:
             self.report(Event(EventKind.STARTED, node.task, State.RUNNING))
             self.running.add(node)
             self.executor.submit(node, plan.is_used(node) or node in self.waiting)
+        elif state is State.FAILED:
+            self.failed(node, self.refuse(node))
         else:
             self.done(node, state, 0.0)
         return True
@@ -293,7 +306,8 @@ def build(
     report : callable
         Told every event, in the calling thread.
     refuse : callable
-        Returns the failure of a node that cannot be built here (an external task whose output is missing).
+        Returns the failure of a node that cannot be built here: an external task whose output is missing, or one
+        that has failed elsewhere.
     fail : callable
         Returns the failure for an error that the engine met on behalf of a node.
     note : callable

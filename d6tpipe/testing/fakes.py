@@ -539,7 +539,7 @@ class ScriptedExecutor:
         self.log.append(("submit", node.task))
         self._taken[node.key] = node, work
 
-    def wait(self) -> Iterable[tuple[Any, Outcome]]:
+    def wait(self, timeout: float | None = None) -> Iterable[tuple[Any, Outcome]]:
         key = next(iter(self._taken))
         if self._order:
             wanted = self._order.pop(0)

@@ -1503,7 +1503,9 @@ def test_complete_that_raises_names_the_task_and_runs_nothing(tmp_path):
         d6tpipe.run(Broken(name="broken"))
 
 
-@pytest.mark.parametrize("wrong", [luigi.LocalTarget("x"), File, "text", 3, ["text"]], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", [luigi.LocalTarget("x"), File, "text", 3, ["text"]], ids=["target", "class", "text", "number", "list"]
+)
 def test_requires_that_returns_no_task_says_so(wrong):
     class Odd(luigi.Task):
         def requires(self):

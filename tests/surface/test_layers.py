@@ -65,6 +65,7 @@ LAYERS = {
     "d6tpipe.storage": (1, "adapters"),
     "d6tpipe.formats": (1, "adapters"),
     "d6tpipe.executors": (1, "adapters"),
+    "d6tpipe.central": (1, "adapters"),
     "d6tpipe.errors": (0, "vocabulary"),
     "d6tpipe.interfaces": (0, "vocabulary"),
     "d6tpipe.identity": (0, "vocabulary"),

@@ -349,7 +349,9 @@ def test_parameters_called_like_modules_do_not_hide_them(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "value", [object(), lambda: 1, type("Local", (), {}), [object()], {"a": object()}, sys], ids=repr
+    "value",
+    [object(), lambda: 1, type("Local", (), {}), [object()], {"a": object()}, sys],
+    ids=["object", "function", "class", "list", "dict", "module"],
 )
 def test_a_value_without_a_literal_names_task_and_parameter_and_writes_nothing(tmp_path, value):
     class Holder(d6tpipe.tasks.TaskPickle):

@@ -473,7 +473,7 @@ def test_a_question_leaves_no_open_file(tmp_path: Path) -> None:
     LOCAL.stats(str(tmp_path / "missing"))
     LOCAL.stat(str(tmp_path / "model"))
     LOCAL.digest(str(tmp_path / "model"))
-    assert before == set(os.listdir(folder))
+    assert set(os.listdir(folder)) <= before  # others may have closed some meanwhile
 
 
 @posix

@@ -36,6 +36,7 @@ DEFAULTS = {
     "verify": "stat",
     "n_workers": 1,
     "executor": None,
+    "scheduler": None,
     "show_capture": "all",
     "parameter_count": 20,
     "parameter_length": 64,
