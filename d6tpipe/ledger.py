@@ -128,6 +128,10 @@ class TaskLedger:
             self.adopt([node])
         return state
 
+    def is_shared(self, node: Any) -> bool:
+        """Return whether a node has outputs of its own, which only one run may build at a time."""
+        return not joins(node.task)
+
     def look(self, node: Any) -> State | None:
         """Return the state of a node whose outputs somebody else has built meanwhile; None if it has to run."""
         if stats_of(node.task) is None or not self._lock(node):

@@ -53,7 +53,7 @@ class ClaimingLedger:
 
     def claim(self, node: Any, coming: Callable[[], Iterable[Any]]) -> State:
         key = central_id(node.task)
-        if key not in self._granted:
+        if self._ledger.is_shared(node) and key not in self._granted:
             # The server does not give out what it knows to be done; that it is to be seen here comes first.
             found: State | None = self._ledger.look(node)
             if found is not None:
@@ -94,6 +94,9 @@ class ClaimingLedger:
         """Give back what was given to this run and has not run, and end the run."""
         self._ledger.close()
         calls: list[Call] = []
+        for answer in self._mirror.unread():
+            if isinstance(answer, dict) and answer.get("task_id") is not None:
+                self._granted.add(answer["task_id"])
         for key in self._granted:
             node = self._marked.get(key)
             if node is not None:

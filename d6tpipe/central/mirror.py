@@ -107,6 +107,7 @@ class Mirror:
         self._said: dict[tuple[str, str], Call] = {}  # messages and progress
         self._requests: list[tuple[list[Call], queue.SimpleQueue[Any]]] = []
         self._seconds_per_call = 0.0004
+        self._unread: list[queue.SimpleQueue[Any]] = []
         self._idle = False
         self._closing = False
         self._gave_up = False
@@ -228,10 +229,23 @@ class Mirror:
                 raise SchedulerError("The run has ended", facts={"scheduler": self._connection.shown})
             self._requests.append((calls, answer))
             self._news.notify_all()
-        found = answer.get()
+        try:
+            found = answer.get()
+        except BaseException:
+            self._unread.append(answer)
+            raise
         if isinstance(found, SchedulerError):
             raise found
         assert isinstance(found, list)
+        return found
+
+    def unread(self) -> list[Any]:
+        """Return the answers to requests during which Ctrl-C was pressed."""
+        found: list[Any] = []
+        for answer in self._unread:
+            answers = answer.get()
+            found += answers if isinstance(answers, list) else []
+        self._unread.clear()
         return found
 
     def ready(self, node: Any) -> Call:

@@ -105,7 +105,9 @@ def test_a_class_that_is_frozen_can_be_thawed_for_one_run():
     assert {"Marked": "built"} == run(Marked(), stale="rerun", no_freeze=True)
 
 
-@pytest.mark.parametrize("meant", ["cheap", Cheap, lambda: Cheap(), lambda: [Cheap()]], ids=str)
+@pytest.mark.parametrize(
+    "meant", ["cheap", Cheap, lambda: Cheap(), lambda: [Cheap()]], ids=["text", "class", "task", "list"]
+)
 def test_a_task_can_be_frozen_for_one_run(meant):
     run(Cheap())
     RULE["factor"] = 5
