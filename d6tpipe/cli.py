@@ -27,10 +27,11 @@ from d6tpipe.errors import (
     PipeError,
     PluginError,
     SettingsError,
+    told,
 )
 from d6tpipe.examiner import Examiner
 from d6tpipe.explanations import explain
-from d6tpipe.interfaces import ReasonKind, Standing, State
+from d6tpipe.interfaces import Event, EventKind, ReasonKind, Standing, State
 from d6tpipe.plans import plan
 from d6tpipe.policy import Policy
 from d6tpipe.trees import tree_text
@@ -63,6 +64,7 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option("--executor", help="Where they run: serial, threads, processes, loky, dask, ray, dask://host:8786 ...")
 @click.option("--scheduler", metavar="URL", help="A luigid that shows the run, such as http://localhost:8082.")
 @click.option("--claim", is_flag=True, help="Share the tasks with other machines; the scheduler says who runs what.")
+@click.option("--pdb", "debug", is_flag=True, help="Stop in the debugger where a task fails; runs them one by one.")
 @click.option(
     "--show-capture",
     type=click.Choice(SHOW_CAPTURE),
@@ -83,25 +85,29 @@ def _run(
     executor: str | None,
     scheduler: str | None,
     claim: bool,
+    debug: bool,
     show_capture: str | None,
 ) -> int:
     """Build what is missing of the selected tasks."""
     if first and max_failures is not None:
         raise click.UsageError("-x is --max-failures 1: give one of them.")
+    if debug and (workers not in (None, 1) or executor not in (None, "serial")):
+        raise click.UsageError("--pdb runs the tasks one by one in this process: give no other -n or --executor.")
     selection = select_tasks(target, words, folder)
     sys.stdout.flush()
     result = flow.run(
         selection.tasks,
         forced_all=force,
         forced_all_upstream=force_all,
-        workers=workers,
-        executor=executor,
+        workers=1 if debug else workers,
+        executor="serial" if debug else executor,
+        callbacks=[_debug] if debug else None,
         scheduler=scheduler,
         claim=claim,
         abort=False,
         execution_summary=False,
         dry_run=dry_run or explained,
-        progress=True,
+        progress=not debug,
         max_failures=1 if first else max_failures,
         show_capture=show_capture,
         **policy,
@@ -115,6 +121,19 @@ def _run(
     _print_failures(result)
     click.echo(result.summary_text)
     return OK if result.ok else TASK_FAILED
+
+
+def _debug(event: Event) -> None:
+    """Open the debugger at the frame in which a body has failed."""
+    if event.kind is not EventKind.FAILED or event.error is None:
+        return
+    click.echo(f"\n{event.task!r} failed: {told(event.error)}")
+    if event.error.__traceback__ is None:
+        click.echo("There is no frame to look at: nothing was raised here.")
+        return
+    import pdb
+
+    pdb.post_mortem(event.error.__traceback__)
 
 
 def _print_plan(nodes: Sequence[Node]) -> None:

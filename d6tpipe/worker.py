@@ -248,10 +248,19 @@ def resume(number: int, inputs: list[tuple[str, Any]], *memory: bytes) -> TaskRe
 
 def _counted(step: Callable[[], Outcome]) -> Outcome:
     _running.append(None)
+    before, sys.breakpointhook = sys.breakpointhook, _no_breakpoint
     try:
         return step()
     finally:
+        sys.breakpointhook = before
         _running.pop()
+
+
+def _no_breakpoint(*_: Any, **__: Any) -> None:
+    raise BodyError(
+        "breakpoint() was reached in a worker, where nobody can type",
+        hint='Run with executor="serial", or d6tpipe run --pdb, and the debugger opens.',
+    )
 
 
 def give_up(number: int) -> str:

@@ -30,6 +30,10 @@ class Raw(d6tpipe.tasks.TaskPickle):
         note(self)
         self.save(scale(range(self.i), 2))
 
+class Stops(d6tpipe.tasks.TaskPickle):
+    def run(self):
+        breakpoint()
+
 class Held(d6tpipe.tasks.TaskCache):
     i = d6tpipe.IntParameter()
     def run(self):
@@ -310,6 +314,13 @@ def test_a_body_that_ends_its_process_is_the_only_one_to_fail(flow: Any, executo
     if executor == "processes":
         assert "my last words" in d6tpipe.log(flow.Dies())
     assert run([flow.Raw(i=i) for i in range(12, 18)], executor).ok  # there are workers again
+
+
+def test_a_breakpoint_in_a_worker_says_where_the_debugger_opens(flow: Any, executor: Any, apart: bool) -> None:
+    if not apart:
+        pytest.skip("on serial and threads the debugger opens")
+    (failure,) = run([flow.Stops()], executor).failures
+    assert 'executor="serial"' in str(failure.error)
 
 
 def test_no_more_bodies_run_together_than_resources_allow(flow: Any, executor: Any) -> None:

@@ -304,6 +304,31 @@ def test_a_failed_task_is_exit_1_with_the_users_traceback_and_the_rest_built(cli
     assert "upstream" in done.stdout
 
 
+def test_pdb_opens_the_debugger_at_the_frame_that_failed(isolated):
+    (isolated / "bad.py").write_text(
+        textwrap.dedent(
+            """
+            import d6tpipe
+            class Bad(d6tpipe.tasks.TaskPickle):
+                def run(self):
+                    secret = 41
+                    raise ValueError(secret)
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "d6tpipe", "run", "bad.py", "--pdb"],
+        input="p secret + 1\nq\n", cwd=isolated, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "(Pdb) 42" in done.stdout
+    assert 1 == done.returncode
+    refused = subprocess.run(
+        [sys.executable, "-m", "d6tpipe", "run", "bad.py", "--pdb", "-n", "2"],
+        cwd=isolated, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (2, True) == (refused.returncode, "--pdb runs the tasks one by one" in refused.stderr)
+
+
 def test_x_stops_at_the_first_failure(here, project):
     done = here("run", "broken.py", "-x")
     assert done.returncode == 1
