@@ -40,11 +40,13 @@ if TYPE_CHECKING:
     from d6tpipe.explanations import explain
     from d6tpipe.plans import plan
     from d6tpipe.tasklogs import log
+    from d6tpipe.tokens import Token
 
 __all__ = [
     *parameters.__all__,
     "FlowExport",
     "FlowImport",
+    "Token",
     "Workflow",
     "WorkflowMulti",
     "accept",
@@ -96,6 +98,7 @@ _FUNCTIONS = {
     "forget": "acceptance",
     "log": "tasklogs",
     "plan": "plans",
+    "Token": "tokens",
 }
 
 

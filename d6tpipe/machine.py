@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import platform
 import zlib
 from functools import lru_cache
 
-__all__ = ["boot_id", "boot_tag", "host_name"]
+__all__ = ["boot_id", "boot_tag", "host_name", "user_name"]
 
 
 @lru_cache(maxsize=1)
 def host_name() -> str:
     """Return the network name of the machine."""
     return platform.node()
+
+
+@lru_cache(maxsize=1)
+def user_name() -> str:
+    """Return the name of the user, or the number of one who has no name (in a container)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid()) if hasattr(os, "getuid") else ""
 
 
 @lru_cache(maxsize=1)

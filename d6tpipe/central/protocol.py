@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import uuid
@@ -11,7 +10,7 @@ from typing import Any
 
 import xxhash
 
-from d6tpipe.machine import host_name
+from d6tpipe.machine import host_name, user_name
 
 __all__ = [
     "DISABLED",
@@ -49,7 +48,7 @@ def worker_name(own: bool) -> str:
         A name that no other run has, for a run that claims tasks. Otherwise all runs of a user on this machine have
         the same: the server remembers who has run a task last, and does not believe anybody else who says that it runs.
     """
-    known = f"d6tpipe(host={host_name()}, username={_user()}"
+    known = f"d6tpipe(host={host_name()}, username={user_name()}"
     return f"{known}, pid={os.getpid()}, run={uuid.uuid4().hex[:8]})" if own else known + ")"
 
 
@@ -58,17 +57,10 @@ def worker_info(n_workers: int, first_task: Any) -> list[tuple[str, Any]]:
     return [
         ("workers", n_workers),
         ("host", host_name()),
-        ("username", _user()),
+        ("username", user_name()),
         ("pid", os.getpid()),
         ("first_task", central_id(first_task)),
     ]
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without an entry, in a container
-        return str(os.getuid()) if hasattr(os, "getuid") else ""
 
 
 def announcement(
