@@ -400,7 +400,7 @@ def _scheduler(url: str | None, options: Mapping[str, Any], claim: bool, forcing
     if url is None and not options.get("local_scheduler", False):
         url = options.get("scheduler_url") or None
         host, port = options.get("scheduler_host"), options.get("scheduler_port")
-        if url is None and (host or port or "local_scheduler" in options):
+        if url is None and (host or port or options.get("local_scheduler") is False):
             said = partial(luigi.configuration.get_config().get, "core")
             url = said("default-scheduler-url", "") if not (host or port) else ""
             url = url or f"{host or said('default-scheduler-host', 'localhost')}:" + str(
