@@ -327,6 +327,8 @@ def run(
         scheduler=None if mirror is None else (mirror.url, mirror.worker),
     )
     try:
+        if mirror is not None:
+            mirror.start()
         plan.limit(Limits(_limits(resources), lambda name: dispatcher.offers(name) or 1))
         ledger.adopt(node for node in graph.order if node.state is State.FROZEN)
         with bar or nullcontext(), capture:  # in this order: the bar's own drawing goes past the capture

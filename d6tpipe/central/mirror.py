@@ -118,6 +118,9 @@ class Mirror:
         self._warned = False
         self._thread = threading.Thread(target=self._send_all, name="d6tpipe-scheduler", daemon=True)
         self.watch()
+
+    def start(self) -> None:
+        """Begin to send; `close` ends it."""
         self._thread.start()
 
     # ---- the run
@@ -270,6 +273,8 @@ class Mirror:
         with self._news:
             self._closing = True
             self._news.notify_all()
+        if self._thread.ident is None:  # the run has not begun
+            return
         self._thread.join(None if self._drain else DRAIN_SECONDS)
         with self._news:
             left = self._left()
