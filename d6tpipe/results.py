@@ -20,7 +20,7 @@ _HEADLINES = (
     (State.FRESH, "complete, nothing to do"),
     (State.FROZEN, "frozen, accepted as they are"),
     (State.STALE, "complete but stale, used as they are"),
-    (State.CACHED, "not run after all, what they need came out equal"),
+    (State.CACHED, "not run after all: what they need came out equal, or another run built them"),
     (State.BUILT, "built"),
     (State.NO_OUTPUT, "ran but saved nothing"),
     (State.PENDING, "to build"),
