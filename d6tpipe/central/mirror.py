@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -27,7 +28,7 @@ from d6tpipe.central.protocol import (
     worker_info,
     worker_name,
 )
-from d6tpipe.errors import SchedulerError, told, warn
+from d6tpipe.errors import InternalError, SchedulerError, told, warn
 from d6tpipe.interfaces import Event, EventKind, Failure
 
 __all__ = ["DRAIN_SECONDS", "Mirror"]
@@ -42,6 +43,8 @@ _LINGER = 0.05
 _PING = 10.0
 """Seconds; the server gives a worker up after 60 without a sign of life."""
 _LONGEST_PAUSE = 5.0
+_PATIENCE = 60.0
+"""Seconds without an answer after which even ``drain=True`` ends."""
 
 
 class _Entry:
@@ -58,6 +61,24 @@ class _Entry:
         self.explanation: str | None = None
         self.url: str | None = None
         self.messages: queue.Queue[Any] | None = None
+
+
+class _Reply:
+    """What comes back for a request; stays there, whoever was interrupted while waiting for it."""
+
+    __slots__ = ("_there", "_value")
+
+    def __init__(self) -> None:
+        self._there = threading.Event()
+        self._value: Any = None
+
+    def put(self, value: Any) -> None:
+        self._value = value
+        self._there.set()
+
+    def get(self) -> Any:
+        self._there.wait()
+        return self._value
 
 
 class Mirror:
@@ -99,15 +120,18 @@ class Mirror:
         self._nodes, self._log_of, self._drain = nodes, log_of, drain
         self._info = worker_info(n_workers, goals[0].task) if goals else []
         self._connection = Connection(url)
-        self._news = threading.Condition()  # guards all that follows
+        # Guards all that follows. The thread of the run takes the lock itself: Ctrl-C while a Condition is entered, which
+        # is done in Python, would leave it locked.
+        self._lock = threading.Lock()
+        self._news = threading.Condition(self._lock)
         self._entries: dict[str, _Entry] = {}
         self._told = 0  # so many of the nodes have an entry
         self._changed: dict[str, _Entry] = {}
         self._unannounced: dict[str, _Entry] = {}
         self._said: dict[tuple[str, str], Call] = {}  # messages and progress
-        self._requests: list[tuple[list[Call], queue.SimpleQueue[Any]]] = []
+        self._requests: list[tuple[list[Call], _Reply]] = []
         self._seconds_per_call = 0.0004
-        self._unread: list[queue.SimpleQueue[Any]] = []
+        self._unread: list[_Reply] = []
         self._idle = False
         self._closing = False
         self._gave_up = False
@@ -157,7 +181,7 @@ class Mirror:
 
     def watch(self) -> None:
         """Take in what the graph has got since the last time."""
-        with self._news:
+        with self._lock:
             for node in islice(self._nodes, self._told, None):
                 key = central_id(node.task)
                 if key not in self._entries:
@@ -166,7 +190,7 @@ class Mirror:
             self._notify()
 
     def _change(self, entry: _Entry) -> None:
-        with self._news:
+        with self._lock:
             self._changed[central_id(entry.task)] = entry
             self._notify()
 
@@ -212,7 +236,7 @@ class Mirror:
 
     def _note(self, task: Any, method: str, name: str, value: Any) -> None:
         key = central_id(task)
-        with self._news:
+        with self._lock:
             self._said[key, method] = (method, {"task_id": key, name: value})
             self._notify()
 
@@ -226,16 +250,18 @@ class Mirror:
         SchedulerError
             The scheduler cannot be reached.
         """
-        answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        with self._news:
+        reply = _Reply()
+        with self._lock:
             if self._gave_up:
-                raise SchedulerError("The run has ended", facts={"scheduler": self._connection.shown})
-            self._requests.append((calls, answer))
+                raise InternalError(
+                    "The thread that talks to the scheduler has ended", facts={"because": self._trouble}
+                )
+            self._requests.append((calls, reply))
             self._news.notify_all()
         try:
-            found = answer.get()
+            found = reply.get()
         except BaseException:
-            self._unread.append(answer)
+            self._unread.append(reply)
             raise
         if isinstance(found, SchedulerError):
             raise found
@@ -245,8 +271,8 @@ class Mirror:
     def unread(self) -> list[Any]:
         """Return the answers to requests during which Ctrl-C was pressed."""
         found: list[Any] = []
-        for answer in self._unread:
-            answers = answer.get()
+        for reply in self._unread:
+            answers = reply.get()
             found += answers if isinstance(answers, list) else []
         self._unread.clear()
         return found
@@ -269,14 +295,17 @@ class Mirror:
     # ---- the end
 
     def close(self) -> None:
-        """Send what is left, for five seconds at most unless `drain` was asked for, and warn of what was not sent."""
-        with self._news:
+        """Send what is left, for five seconds at most unless `drain` was asked for, and warn of what was not sent.
+
+        With `drain` it also ends when the server has not answered for a minute.
+        """
+        with self._lock:
             self._closing = True
             self._news.notify_all()
         if self._thread.ident is None:  # the run has not begun
             return
         self._thread.join(None if self._drain else DRAIN_SECONDS)
-        with self._news:
+        with self._lock:
             left = self._left()
             self._gave_up = True
             self._news.notify_all()
@@ -307,7 +336,7 @@ class Mirror:
                 if self._gave_up or (self._closing and not self._work()):
                     return
                 changed, said = self._window()
-                requests: list[tuple[list[Call], queue.SimpleQueue[Any]]] = []
+                requests: list[tuple[list[Call], _Reply]] = []
                 if not self._left():
                     requests, self._requests = self._requests, []
             try:
@@ -316,12 +345,17 @@ class Mirror:
             except BaseException as error:
                 self._lose(error, requests)
                 if not isinstance(error, SchedulerError):
+                    self._gave_up = True
                     raise
                 pause = min(_LONGEST_PAUSE, 2 * pause or 0.25)
                 with self._news:
-                    if self._closing and not self._drain:
+                    if self._closing and (not self._drain or monotonic() - self._heard > _PATIENCE):
                         return
-                    self._news.wait_for(lambda: self._gave_up or self._closing or self._requests, pause)
+                    self._news.wait_for(partial(self._is_urgent, self._closing), pause)
+
+    def _is_urgent(self, closing: bool) -> bool:
+        """Return whether the next attempt cannot wait; `closing`: what was known of the end before."""
+        return self._gave_up or self._closing is not closing or bool(self._requests)
 
     def _work(self) -> bool:
         return bool(self._changed or self._unannounced or self._said or self._requests)
@@ -350,7 +384,7 @@ class Mirror:
             said, self._said = list(self._said.values()), {}
         return list(taken.values()), said
 
-    def _send(self, changed: list[_Entry], said: list[Call], requests: list[tuple[list[Call], Any]]) -> None:
+    def _send(self, changed: list[_Entry], said: list[Call], requests: list[tuple[list[Call], _Reply]]) -> None:
         connection = self._connection
         if not self._introduced:
             connection.call("add_worker", worker=self.worker, info=self._info)
@@ -402,7 +436,7 @@ class Mirror:
             running and bool(getattr(entry.task, "accepts_messages", False)),
         )
 
-    def _lose(self, error: BaseException, requests: list[tuple[list[Call], Any]]) -> None:
+    def _lose(self, error: BaseException, requests: list[tuple[list[Call], _Reply]]) -> None:
         """Take notice that the connection is lost; a server that was started anew knows nothing."""
         lost = error if isinstance(error, SchedulerError) else SchedulerError(told(error))
         with self._news:

@@ -174,6 +174,12 @@ def test_a_run_goes_on_without_the_scheduler_and_says_so_once() -> None:
     assert all("http://127.0.0.1:9" in str(each.message) for each in said)
 
 
+def test_draining_ends_when_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("d6tpipe.central.mirror._PATIENCE", 0.5)
+    with pytest.warns(UserWarning, match="What became of 3 tasks"):
+        assert d6tpipe.run(Whole(parts=2), scheduler="http://127.0.0.1:9", drain=True).ok
+
+
 def test_a_scheduler_that_was_killed_and_started_again_is_told_everything(luigid: Luigid) -> None:
     class First(d6tpipe.tasks.TaskPickle):
         def run(self) -> None:
