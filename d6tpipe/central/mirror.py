@@ -120,8 +120,8 @@ class Mirror:
         self._nodes, self._log_of, self._drain = nodes, log_of, drain
         self._info = worker_info(n_workers, goals[0].task) if goals else []
         self._connection = Connection(url)
-        # Guards all that follows. The thread of the run takes the lock itself: Ctrl-C while a Condition is entered, which
-        # is done in Python, would leave it locked.
+        # Guards all that follows. The thread of the run takes the lock itself: Ctrl-C while a Condition is entered,
+        # which is done in Python, would leave it locked.
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._entries: dict[str, _Entry] = {}
