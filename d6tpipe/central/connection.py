@@ -35,7 +35,7 @@ def address_of(url: Any) -> str:
         It is not a URL that leads to a scheduler.
     """
     text = str(url).strip()
-    if isinstance(url, str) and text and "://" not in text:
+    if isinstance(url, str) and text and ":/" not in text:
         text = "http://" + text
     try:
         parts = urlsplit(text)
@@ -101,7 +101,9 @@ class Connection:
         except (OSError, ValueError) as error:
             self.close()
             raise SchedulerError(
-                "The scheduler does not answer", facts={"scheduler": self.shown, "because": told(error)}
+                "The scheduler does not answer",
+                facts={"scheduler": self.shown, "because": told(error)},
+                hint="Start it there (luigid), or correct the address.",
             ) from error
         except BaseException:  # answers that nobody has read would be taken for those to the next calls
             self.close()

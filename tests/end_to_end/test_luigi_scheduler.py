@@ -237,6 +237,7 @@ def test_luigis_own_options_lead_to_the_scheduler(luigid: Luigid, monkeypatch: p
     [
         ({"scheduler": "ftp://here"}, "address of a luigid"),
         ({"scheduler": 8082}, "address of a luigid"),
+        ({"scheduler": "http:/here"}, "address of a luigid"),
         ({"scheduler": "http://here:port"}, "address of a luigid"),
         ({"claim": True}, "where the scheduler is"),
         ({"claim": True, "scheduler": "http://localhost", "forced_all": True}, "cannot build again"),
