@@ -129,8 +129,8 @@ class TaskLedger:
         return state
 
     def is_shared(self, node: Any) -> bool:
-        """Return whether a node has outputs of its own, which only one run may build at a time."""
-        return not joins(node.task)
+        """Return whether a node has outputs that others see, so that only one run may build them at a time."""
+        return not joins(node.task) and store_of(node.task).root != MEMORY
 
     def look(self, node: Any) -> State | None:
         """Return the state of a node whose outputs somebody else has built meanwhile; None if it has to run."""

@@ -376,6 +376,26 @@ def test_a_scheduler_killed_in_the_middle_costs_no_body_and_doubles_none(machine
     assert 120 == len(machines.ran()) == len(set(machines.ran()))
 
 
+def test_what_is_kept_in_memory_is_built_on_each_machine_without_a_claim(
+    luigid: Luigid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Held(d6tpipe.tasks.TaskCache):
+        def run(self) -> None:
+            self.save(1)
+
+    luigid.ask("add_task", worker="another", task_id=Held().task_id, status="DONE")  # in the memory of another machine
+    asked: list[str] = []
+    send = Connection.send
+
+    def noting(self: Connection, made: Any, *rest: Any) -> Any:
+        asked.extend(method for method, _ in made)
+        return send(self, made, *rest)
+
+    monkeypatch.setattr(Connection, "send", noting)
+    assert d6tpipe.run(Held(), scheduler=luigid.url, claim=True).counts == {"built": 1}
+    assert "get_work" not in asked
+
+
 def test_ctrl_c_gives_back_what_was_claimed(machines: Machines, luigid: Luigid) -> None:
     one = machines.start(200)
     wait_for(lambda: len(machines.ran()) > 5)
