@@ -257,7 +257,7 @@ def test_an_address_without_port_is_that_of_luigid() -> None:
 # ---- claims
 
 SHARED = """
-import os, sys
+import os, sys, time
 import d6tpipe
 
 class Shared(d6tpipe.tasks.TaskPickle):
@@ -266,6 +266,8 @@ class Shared(d6tpipe.tasks.TaskPickle):
         with open(os.environ["RAN"], "a") as ran:
             ran.write(self.task_id + "\\n")
         if str(self.i) == os.environ.get("FAILS"):
+            while not os.path.exists("both"):
+                time.sleep(0.02)
             raise ValueError("cannot")
         self.save(self.i)
 
@@ -334,9 +336,12 @@ def test_two_machines_share_200_tasks_and_each_body_runs_once(machines: Machines
 
 
 def test_what_fails_on_one_machine_has_failed_for_the_other_and_is_not_tried_again(
-    machines: Machines, luigid: Luigid
+    machines: Machines, luigid: Luigid, tmp_path: Path
 ) -> None:
     both = [machines.start(30, FAILS="7"), machines.start(30, FAILS="7")]
+    # A machine that comes later tries again what has failed before: fail when both have said that they would run it.
+    wait_for(lambda: 2 == max([len(t["workers"]) for key, t in luigid.tasks().items() if "Shared_7" in key], default=0))
+    (tmp_path / "both").touch()
     said = []
     for each in both:
         printed, complained = each.communicate(timeout=120)
