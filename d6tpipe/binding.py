@@ -11,7 +11,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["BINDING", "FRAME", "LOADING", "Binding", "Frame", "binding_for", "bound", "runs_now"]
+__all__ = [
+    "BINDING",
+    "FRAME",
+    "LOADING",
+    "SHIPPED",
+    "Binding",
+    "Frame",
+    "Unanswered",
+    "binding_for",
+    "bound",
+    "runs_now",
+]
 
 
 class Binding:
@@ -58,9 +69,23 @@ class Frame:
         Tasks that the body has bound (``self.input(...)``), or that had to be built for those; whether they were built.
     stale : str or None
         What the run does with stale tasks, if that was said for the run.
+    answered : frozenset of tasks
+        What the body has asked for before it had to begin again; all complete.
     """
 
-    __slots__ = ("asked", "bound", "entered", "folders", "outer", "requires", "saved", "stale", "task", "written")
+    __slots__ = (
+        "answered",
+        "asked",
+        "bound",
+        "entered",
+        "folders",
+        "outer",
+        "requires",
+        "saved",
+        "stale",
+        "task",
+        "written",
+    )
 
     @property
     def in_run(self) -> bool:
@@ -78,6 +103,7 @@ class Frame:
         self.asked: list[Any] = []
         self.bound: list[tuple[Any, bool]] = []
         self.stale: str | None = None
+        self.answered: frozenset[Any] = frozenset()
 
 
 BINDING: ContextVar[Binding | None] = ContextVar("d6tpipe_binding", default=None)
@@ -94,6 +120,21 @@ def runs_now(task: Any) -> bool:
 
 LOADING: ContextVar[bool] = ContextVar("d6tpipe_loading", default=False)
 """Whether a worker is importing what a task needs: a module that calls ``run`` when it is imported must not get far."""
+
+SHIPPED: dict[str, str] = {}
+"""On a worker that does not see the data: where files are that lie in no data folder, by the path that tasks know."""
+
+
+class Unanswered(BaseException):
+    """A body that is not where its run is coordinated needs tasks that only that one can build: it has to begin again.
+
+    Not an ``Exception``: bodies that catch those must let this one pass.
+    """
+
+    def __init__(self, tasks: list[Any]) -> None:
+        super().__init__(tasks)
+        self.tasks = tasks
+
 
 _BY_PATH: dict[str, Binding] = {}
 

@@ -16,7 +16,7 @@ import luigi
 from luigi.task import flatten
 
 from d6tpipe import plugins
-from d6tpipe.binding import FRAME, Frame
+from d6tpipe.binding import FRAME, Frame, Unanswered
 from d6tpipe.errors import GraphError, MissingOutputError, PipeError, is_ours, shown, told, warn
 from d6tpipe.interfaces import Capture, CaptureRecord, Failure, Outcome, State, Status
 from d6tpipe.tasks import TaskAggregator, TaskData
@@ -190,7 +190,7 @@ class _Body:
         self.answered = frozenset(answered)
         self.used = used
         self.frame = Frame(self.task, node.requires, folders)
-        self.frame.stale = stale
+        self.frame.stale, self.frame.answered = stale, self.answered
         self.generator: Generator[Any, Any, Any] | None = None
         self.seconds = 0.0
         self.requirements: Sequence[Any] = ()
@@ -258,6 +258,10 @@ class _Body:
         except KeyboardInterrupt:
             self.close()
             raise
+        except Unanswered as asked:
+            self.seconds = before + perf_counter() - begin
+            self.requirements = asked.tasks
+            return Outcome(State.RUNNING, self.seconds, suspension=self)
         except BaseException as error:  # noqa: BLE001  (reported; SystemExit of a body ends its task, not the run)
             self.seconds = before + perf_counter() - begin
             failure = failure_of(task, error, self.seconds)

@@ -44,7 +44,7 @@ _HOOKS = frozenset({
     "no_unpicklable_properties", "on_failure", "on_success", "output", "owner_email", "priority", "process_resources",
     "remove_event_handler", "requires", "resources", "retry_count", "task_family", "task_module", "task_namespace",
     "trigger_event", "use_cmdline_section", "worker_timeout", "_namespace_at_class_time", "_owner_list", "_requires",
-    "_visible_in_registry", MARKS,
+    "_unconsumed_params", "_visible_in_registry", MARKS,
 })  # fmt: skip
 
 # Of our classes: where outputs lie, and whether they are made here. `persist` and `target_class` do count: they say

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import heapq
 import importlib
+import os
 import pickle
 import queue
 from collections import deque
@@ -29,6 +30,7 @@ from d6tpipe.errors import (
     InternalError,
     PipeError,
     PluginError,
+    StorageError,
     TaskTimeoutError,
     shown,
     told,
@@ -38,9 +40,12 @@ from d6tpipe.examiner import store_of
 from d6tpipe.executors.shared import CodeMismatch, WorkerDied, WorkerGone, WorkTimeout
 from d6tpipe.interfaces import Failure, Outcome, State
 from d6tpipe.stores import MEMORY
+from d6tpipe.tasks import TaskAggregator
+from d6tpipe.tasks.outputs import absolute, folder
 
 if TYPE_CHECKING:
     from d6tpipe.payloads import Encoder
+    from d6tpipe.shipping import Shipper
 
 __all__ = ["Choice", "Dispatcher", "choose"]
 
@@ -150,9 +155,17 @@ class _Place:
         self.elastic = bool(getattr(executor, "elastic", False))
         self.assigns = hasattr(executor, "assign")
         self.requests = hasattr(executor, "request")
+        self.remote = bool(getattr(executor, "remote", False))
         self.offers: dict[str, float] = {}
         self._start = start
         self._encoder: Encoder | None = None
+        self._shipper: Shipper | None = None
+
+    @property
+    def shipper(self) -> Shipper:
+        if self._shipper is None:
+            self._shipper = plugins.load("services", "shipper")()
+        return self._shipper
 
     @property
     def encoder(self) -> Encoder:
@@ -164,7 +177,7 @@ class _Place:
 class _Work:
     """One body on its way through attempts and places."""
 
-    __slots__ = ("answered", "attempt", "mismatched", "node", "place", "seconds", "suspects", "used")
+    __slots__ = ("answered", "attempt", "mismatched", "node", "place", "seconds", "suspects", "used", "wanted")
 
     def __init__(self, node: Any, used: bool, place: _Place) -> None:
         self.node, self.used, self.place = node, used, place
@@ -173,6 +186,7 @@ class _Work:
         self.mismatched = False
         self.seconds: float | None = None
         self.suspects = 0
+        self.wanted: set[bytes] = set()  # files that a worker did not have
 
 
 class _Plan:
@@ -292,6 +306,8 @@ class Dispatcher:
         if plan.executor is not None and plan.executor != self._choice.name:
             place = self._place(plan.executor)
         if (timeout or plan.isolate) and (place.in_process or (place.local and not place.assigns)):
+            place = self._place("processes")
+        if place.remote and not _shipping().is_shippable(node.task):  # its outputs lie who knows where: here
             place = self._place("processes")
         work = _Work(node, used, place)
         work.seconds = float(timeout) if timeout else None
@@ -421,33 +437,48 @@ class Dispatcher:
         if place.in_process:
             self._start_here(work, lambda: self._bodies(node, work.used))
             return
+        if isinstance(node.task, TaskAggregator):  # nothing runs
+            self._settled(work, self._bodies(node, work.used))
+            return
         try:
-            item, blobs = place.encoder.item(node, work.used, work.answered, place.affinity)
-            header = place.encoder.header
-        except PipeError as error:
+            args = self._payload(work)
+        except (PipeError, OSError) as error:
             self._settled(work, _failed(node, error))
             return
         store = store_of(node.task)
-        if store.root != MEMORY:
+        if store.root != MEMORY and not place.remote:
             store.locks.lend(node.task.task_id)
         try:
-            future = self._sent(work, (header, item, *blobs))
+            future = self._sent(work, args)
         except BrokenExecutor:
             self._renew(place)
-            future = self._sent(work, (header, item, *blobs))
+            future = self._sent(work, args)
         self._expect(work, future)
+
+    def _payload(self, work: _Work) -> tuple[Any, ...]:
+        """Return the arguments of `worker.run`; for a worker without the data folder what `worker.run_shipped` adds."""
+        place, node = work.place, work.node
+        item, blobs = place.encoder.item(node, work.used, work.answered, place.affinity and not place.remote)
+        args = place.encoder.header, item, *blobs
+        if not place.remote:
+            return args
+        parcels = place.shipper.parcels([need.task for need in node.needs] + work.answered)
+        content = {**place.shipper.content(work.wanted), **place.shipper.first_time(parcels)}
+        return os.getcwd(), absolute(folder(node.task)), parcels, content, *args
 
     def _sent(self, work: _Work, args: tuple[Any, ...]) -> Future[Any]:
         """Hand a body to its executor, in the way that the executor has."""
         executor: Any = work.place.executor
         task = work.node.task
         isolate = self._plans[task.__class__].isolate
-        if work.place.assigns:
+        if work.place.assigns and not work.place.remote:
             kind = task.__class__.__qualname__
             self._held_back[work.place.name] = executor
             return executor.assign(_worker().run, args, kind=kind, seconds=work.seconds, alone=isolate, later=True)
         function: Callable[..., Any] = _worker().run
-        if isolate or work.seconds:
+        if work.place.remote:
+            function, args = _worker().run_shipped, (work.seconds, isolate, *args)
+        elif isolate or work.seconds:
             function, args = _worker().run_apart, (work.seconds, *args)
         if work.place.requests:
             resources = self._resources(work.place, task)
@@ -520,7 +551,14 @@ class Dispatcher:
             return _failed(node, error)
         if isinstance(result, Outcome):
             return result
-        outcome = _worker().outcome_of(node.task, result)
+        if work.place.remote and isinstance(result, _shipping().Wanted):
+            work.wanted.update(result.digests)
+            self._begin(work)
+            return None
+        try:
+            outcome = _worker().outcome_of(node.task, result)
+        except StorageError as error:
+            return _failed(node, error, result.seconds)
         for path, stamp, data in result.memory:
             work.place.encoder.hold(path, stamp, data)
         if result.asked:
@@ -558,9 +596,8 @@ class Dispatcher:
         while self._alone:
             work = self._alone.popleft()
             place = work.place
-            item, blobs = place.encoder.item(work.node, work.used, work.answered, place.affinity)
             try:
-                future = self._sent(work, (place.encoder.header, item, *blobs))
+                future = self._sent(work, self._payload(work))
                 future.exception()
             except BrokenExecutor:
                 self._renew(place)
@@ -608,6 +645,10 @@ class Dispatcher:
 def _worker() -> Any:
     """Return the module `worker`; a run that is serial has no use for what it imports."""
     return importlib.import_module("d6tpipe.worker")
+
+
+def _shipping() -> Any:
+    return importlib.import_module("d6tpipe.shipping")
 
 
 def _is_cause(error: BaseException, causes: tuple[Any, ...]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import luigi
 
 from d6tpipe import settings
-from d6tpipe.binding import LOADING
+from d6tpipe.binding import LOADING, Unanswered
 from d6tpipe.bodies import BodyRunner, failure_of, missing_input
 from d6tpipe.capture import SHOW_CAPTURE, PythonCapture
 from d6tpipe.engine.build import build
@@ -35,6 +35,7 @@ from d6tpipe.results import Result
 from d6tpipe.tasklogs import link
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.external import is_external
+from d6tpipe.tasks.outputs import mirrored
 from d6tpipe.taskview import TaskView
 from d6tpipe.trees import tree_text
 from d6tpipe.wording import Words
@@ -366,6 +367,11 @@ def bind(frame: Any, tasks: list[Any]) -> None:
     Where the body runs, one after the other: whoever waits for a task holds only what needs it, so nothing can wait
     for each other, whatever the number of workers.
     """
+    if mirrored():  # neither records nor what other machines have built are seen from here
+        open_ones = [task for task in tasks if task not in frame.answered]
+        if open_ones:
+            raise Unanswered(open_ones)
+        return
     result = run(tasks, abort=False, execution_summary=False, workers=1, executor="serial", progress=False,
                  stale=frame.stale)  # fmt: skip
     result.raise_failure()

@@ -27,7 +27,7 @@ from d6tpipe.executors.shared import Shared
 from d6tpipe.fingerprint.source import CARRIED
 from d6tpipe.targets import CacheTarget
 from d6tpipe.tasks import TaskAggregator, TaskData
-from d6tpipe.tasks.outputs import layout
+from d6tpipe.tasks.outputs import absolute, layout
 
 __all__ = ["Encoder", "class_at", "loaded_classes", "memory_paths"]
 
@@ -83,6 +83,7 @@ class Encoder:
             "scheduler": self._scheduler,
             "path": [os.path.abspath(entry) for entry in sys.path],
             "settings": settings.snapshot(),
+            "base": os.getcwd(),
             "cwd": os.getcwd() if self._local else None,
             "environ": dict(os.environ) if self._local else None,
             "classes": self._pickled_classes(),
@@ -188,7 +189,7 @@ class Encoder:
                         hint='Save it to disk (a TaskPickle with a picklable value), or run with executor="threads".',
                     ) from error
                 known = self._blobs[path] = stamp, Shared(data)
-            found.append((path, stamp))
+            found.append((absolute(path), stamp))
             blobs.append(known[1])
         return found, blobs
 

@@ -287,6 +287,12 @@ def _assign(values: Mapping[str, Any]) -> None:
         _forget_values()
 
 
+def changed() -> None:
+    """Let everybody who has worked something out from the settings do so again."""
+    with _lock:
+        _forget_values()
+
+
 def _forget_values() -> None:
     """Let the next reader work the values out again, and everybody know that they may have changed."""
     global generation

@@ -33,9 +33,11 @@ from d6tpipe.executors.shared import CodeMismatch
 from d6tpipe.interfaces import Failure, Outcome, State, Status
 from d6tpipe.machine import host_name
 from d6tpipe.payloads import loaded_classes, memory_paths
+from d6tpipe.shipping import Depot, Packed, Parcel, Wanted, bring_back, make_room, pack, working_in
 from d6tpipe.stores import MEMORY
+from d6tpipe.tasks.outputs import absolute, in_mirror, localized, mirrored, original, stand_in
 
-__all__ = ["TaskResult", "give_up", "outcome_of", "resume", "run", "run_apart"]
+__all__ = ["TaskResult", "give_up", "outcome_of", "resume", "run", "run_apart", "run_shipped"]
 
 
 @dataclass
@@ -68,6 +70,8 @@ class TaskResult:
         Bytes: the most that the process has used so far.
     captured : Captured or None
         What the body has printed, warned and logged.
+    files : list of Packed
+        What it has saved, where the worker does not see the data folder.
     """
 
     state: State
@@ -83,6 +87,7 @@ class TaskResult:
     pid: int = 0
     peak_memory: int = 0
     captured: Captured | None = None
+    files: list[Packed] = field(default_factory=list)
 
     def __reduce__(self) -> tuple[Any, ...]:  # shorter than by name
         return TaskResult, tuple(self.__dict__.values())
@@ -103,6 +108,7 @@ class _Run:
     def __init__(self, header: dict[str, Any]) -> None:
         self.run_id = header["run_id"]
         self.settings = header["settings"]
+        self.base = header["base"]
         self.cwd, self.environ, self.path = header["cwd"], header["environ"], header["path"]
         self.bodies = BodyRunner(header["stale"], _capture(), _status_of(header["scheduler"]))
         self.checked: set[tuple[type, Any]] = set()
@@ -114,6 +120,8 @@ class _Run:
 
     def enter(self) -> None:
         """Make this process look as the one that coordinates."""
+        if not mirrored():
+            stand_in(self.base)
         if self.environ is None:  # perhaps another machine
             sys.path += [entry for entry in self.path if entry not in sys.path]
         else:
@@ -206,15 +214,18 @@ def run(header: bytes, item: bytes, *memory: bytes) -> TaskResult:
         The class is not what it is for the coordinator; nothing was run.
     KeyboardInterrupt
     """
-    place = _run_of(header)
-    task, requires, used, code, inputs, answered, keep = _loaded(item)
+    return _run_item(_run_of(header), _loaded(item), memory)
+
+
+def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
+    task, requires, used, code, inputs, answered, keep = item
     if code is not None and (task.__class__, code) not in place.checked:
         _check_code(task, code)
         place.checked.add((task.__class__, code))
     _take_in(inputs, memory)
     body = place.bodies.body(_Node(task, requires), used, answered)
     store = store_of(task)
-    with nullcontext() if store.root == MEMORY else store.locks.borrow(task.task_id):
+    with nullcontext() if store.root == MEMORY or mirrored() else store.locks.borrow(task.task_id):
         return _receipt(place, body, _counted(body.start), keep)
 
 
@@ -228,12 +239,83 @@ def run_apart(seconds: float | None, header: bytes, item: bytes, *memory: bytes)
     WorkerDied
         The process ended before the body did.
     """
+    return _apart(seconds, run, (header, item, *memory))
+
+
+def _apart(seconds: float | None, function: Callable[..., TaskResult], args: tuple[Any, ...]) -> TaskResult:
     pool = ProcessExecutor(1)
     try:
-        return pool.assign(run, (header, item, *memory), seconds=seconds, alone=True).result()
+        return pool.assign(function, args, seconds=seconds, alone=True).result()
     finally:
         pool.kill()
         pool.shutdown()
+
+
+_depot: Depot | None = None
+_making_depot = threading.Lock()
+
+
+def run_shipped(
+    seconds: float | None,
+    apart: bool,
+    base: str,
+    where: str,
+    parcels: list[Parcel],
+    content: dict[bytes, bytes],
+    header: bytes,
+    item: bytes,
+    *memory: bytes,
+) -> TaskResult | Wanted:
+    """Do what `run` does on a machine that does not see the data folder: one body at a time.
+
+    Parameters
+    ----------
+    seconds : float or None
+        See `run_apart`.
+    apart : bool
+        Run it in a process of its own.
+    base : str
+        Working folder of the coordinator.
+    where : str
+        Folder of the outputs, as the coordinator calls it.
+    parcels : list of Parcel
+        The files that the body may read.
+    content : dict of bytes to bytes
+        What they hold, by digest: as much of it as the worker is thought not to have.
+
+    Returns
+    -------
+    TaskResult, or Wanted
+        Wanted: files are missing, send them along.
+    """
+    global _depot
+    with _making_depot:
+        _depot = depot = _depot or Depot()
+    with depot.guard:
+        missing = depot.unpack(parcels, content)
+        if missing:
+            return Wanted(missing)
+        place = in_mirror(where, depot.folder)
+        args: tuple[Any, ...] = (depot.folder, base, place, parcels, header, item, *memory)
+        try:
+            result = _apart(seconds, _run_in_depot, args) if apart or seconds else _run_in_depot(*args)
+            for packed in result.files:
+                depot.keep_packed(packed)
+        finally:
+            depot.clear(place)
+        return result
+
+
+def _run_in_depot(
+    depot: str, base: str, place: str, parcels: list[Parcel], header: bytes, item: bytes, *memory: bytes
+) -> TaskResult:
+    with working_in(depot, base, parcels):
+        run_here, content = _run_of(header), _loaded(item)
+        before = make_room(content[0], place)
+        result = _run_item(run_here, content, memory)
+        if result.state is State.BUILT:
+            result.files = pack(content[0], place, before, depot)
+        return result
 
 
 def resume(number: int, inputs: list[tuple[str, Any]], *memory: bytes) -> TaskResult:
@@ -274,7 +356,8 @@ def give_up(number: int) -> str:
 
 
 def _take_in(inputs: list[tuple[str, Any]], memory: tuple[bytes, ...]) -> None:
-    for (path, stamp), data in zip(inputs, memory, strict=True):
+    for (name, stamp), data in zip(inputs, memory, strict=True):
+        path = localized(name)
         if path not in cache.data or cache.stamps.get(path) != stamp or not isinstance(stamp, tuple):
             cache.restore(path, pickle.loads(data), stamp)
 
@@ -327,7 +410,7 @@ def _memory_of(tasks: list[Any]) -> list[tuple[str, Any, bytes]]:
                     hint="Save it to disk in a format that can hold it, save something that can be pickled, or run "
                     'with executor="threads".',
                 ) from error
-            found.append((path, cache.stamp(path), data))
+            found.append((original(path), cache.stamp(path), data))
     return found
 
 
@@ -346,7 +429,17 @@ def _pickled_error(failure: Failure) -> bytes:
 
 
 def outcome_of(task: Any, result: TaskResult) -> Outcome:
-    """Return what a receipt means for the engine; values in memory have been put in place."""
+    """Return what a receipt means for the engine; values in memory and files that came with it are put in place.
+
+    Raises
+    ------
+    StorageError
+        The disk says no to the files.
+    """
+    if result.memory:
+        tasks = [task, *[other for other, _ in pickle.loads(result.bound)]] if result.bound else [task]
+        names = {absolute(path): path for path in memory_paths(tasks)}
+        result.memory = [(names.get(path, path), stamp, data) for path, stamp, data in result.memory]
     for path, stamp, data in result.memory:
         cache.restore(path, pickle.loads(data), stamp)
     failure = None
@@ -356,6 +449,8 @@ def outcome_of(task: Any, result: TaskResult) -> Outcome:
             error.__cause__ = _Remote(result.traceback)
         failure = Failure(task, error, result.traceback, result.seconds, result.captured)
     outcome = Outcome(result.state, result.seconds, failure, written=result.written, captured=result.captured)
+    if result.files:
+        outcome.written = bring_back(task, result.files)
     if result.bound:
         outcome.bound = pickle.loads(result.bound)
     return outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import luigi
 from luigi.parameter import ParameterVisibility
 
-from d6tpipe.binding import binding_for, bound, runs_now
+from d6tpipe.binding import SHIPPED, binding_for, bound, runs_now
 from d6tpipe.constructor import blueprint
 from d6tpipe.errors import ParameterError
 from d6tpipe.tasks.meta import TaskMeta
+from d6tpipe.tasks.outputs import absolute
 from d6tpipe.values import text
 
 __all__ = ["Task"]
@@ -191,7 +193,8 @@ class Task(luigi.Task, metaclass=TaskMeta):
         from luigi.task import getpaths
 
         with bound(self._binding):
-            return getpaths(self.requires())
+            found = getpaths(self.requires())
+        return _shipped(found) if SHIPPED else found
 
     # ---- what TaskData adds around a body
 
@@ -205,6 +208,20 @@ class Task(luigi.Task, metaclass=TaskMeta):
 _MOVES_OUTPUT = frozenset(
     {"path", "persist", "persists", "pipename", "save_attrib", "target_class", "target_dir", "target_ext", "task_group"}
 )
+
+
+def _shipped(targets: Any) -> Any:
+    """Return targets of which those that were sent to this worker are where they are here."""
+    if isinstance(targets, Mapping):
+        return {name: _shipped(target) for name, target in targets.items()}
+    if isinstance(targets, (list, tuple)):
+        return [_shipped(target) for target in targets]
+    here = SHIPPED.get(absolute(str(getattr(targets, "path", "."))))
+    if here is None:
+        return targets
+    moved = copy.copy(targets)
+    moved.path = here
+    return moved
 
 
 def _rebuild(cls: type, values: dict[str, Any], bind: tuple[Any, Any] | None, path: str | None, flows: Any) -> Any:

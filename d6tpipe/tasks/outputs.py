@@ -15,7 +15,22 @@ from d6tpipe.errors import DeclarationError, PluginError
 from d6tpipe.identity import FILE_NAME_BYTES, file_name
 from d6tpipe.targets import CacheTarget, FormatTarget
 
-__all__ = ["Layout", "folder", "layout", "locate", "root_of", "target_at", "targets"]
+__all__ = [
+    "Layout",
+    "absolute",
+    "folder",
+    "in_mirror",
+    "layout",
+    "localized",
+    "locate",
+    "mirrored",
+    "original",
+    "out_of_mirror",
+    "root_of",
+    "stand_in",
+    "target_at",
+    "targets",
+]
 
 _OPTIONS = ("path", "persist", "pipename", "save_attrib", "target_class", "target_dir", "target_ext", "task_group")
 
@@ -159,7 +174,64 @@ def _root(task: Any, plan: Blueprint, where: str | None) -> str:
     if root is None:
         # the class attribute, or an attribute set on this instance
         root = None if "path" in plan.by_name else getattr(task, "path", None)
-    return os.fspath(settings.dirpath if root is None else root)
+    found = os.fspath(settings.dirpath if root is None else root)
+    return found if _base is None else localized(absolute(found))
+
+
+_base: str | None = None
+"""On a worker: the working folder of the process that coordinates, which relative paths of data folders start from."""
+_mirror: str | None = None
+"""On a worker that does not see the data folders: the folder that stands for the whole disk."""
+
+
+def stand_in(base: str | None, mirror: str | None = None) -> None:
+    """Have all tasks of this process find their outputs where they are for a process that works in `base`.
+
+    Parameters
+    ----------
+    base : str or None
+        None: this process stands for itself.
+    mirror : str, optional
+        Folder below which they are looked for instead (see `in_mirror`).
+    """
+    global _base, _mirror
+    if (base, mirror) != (_base, _mirror):
+        _base, _mirror = base, mirror
+        settings.changed()
+
+
+def mirrored() -> bool:
+    """Return whether the data of tasks are looked for in a mirror."""
+    return _mirror is not None
+
+
+def absolute(path: str) -> str:
+    """Return the absolute form that a path has for the process that coordinates."""
+    return path if "://" in path else os.path.abspath(path if _base is None else os.path.join(_base, path))
+
+
+def localized(path: str) -> str:
+    """Return where in this process an absolute path of the coordinator is: the same, unless there is a mirror."""
+    return path if _mirror is None else in_mirror(path, _mirror)
+
+
+def original(path: str) -> str:
+    """Return the coordinator's absolute path for a path of this process."""
+    return absolute(path) if _mirror is None else out_of_mirror(path, _mirror)
+
+
+def in_mirror(path: str, mirror: str) -> str:
+    """Return where in a mirror an absolute path of another machine is."""
+    if "://" in path:
+        return path
+    drive, rest = os.path.splitdrive(os.path.normpath(path))
+    return os.path.join(mirror, "root", drive.replace(":", "") + rest.lstrip(os.sep))
+
+
+def out_of_mirror(path: str, mirror: str) -> str:
+    """Return the path of which `path` is the place in a mirror."""
+    start = os.path.join(mirror, "root") + os.sep
+    return os.sep + path[len(start) :] if path.startswith(start) else path
 
 
 def folder_of(task: Any, plan: Blueprint, where: str | None) -> str:

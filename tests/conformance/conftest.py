@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -12,7 +15,7 @@ import pytest
 import d6tpipe
 from d6tpipe import executors
 
-EXECUTORS = ("serial", "threads", "processes", "loky", "dask", "ray", "registered")
+EXECUTORS = ("serial", "threads", "processes", "loky", "dask", "ray", "registered", "elsewhere")
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +42,33 @@ def standard_library(n_workers: int, settings: Any) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(n_workers, mp_context=multiprocessing.get_context("forkserver"))
 
 
+class Elsewhere(ProcessPoolExecutor):
+    """Workers that cannot touch the data folder."""
+
+    remote = True
+    breaks = True
+
+
+def elsewhere(n_workers: int, settings: Any) -> Elsewhere:
+    context = multiprocessing.get_context("forkserver")
+    return Elsewhere(n_workers, mp_context=context, initializer=_forbid, initargs=(os.path.abspath(settings.dirpath),))
+
+
+def _forbid(folder: str) -> None:
+    """Make every attempt to open, list or change anything in a folder an error, in this process."""
+
+    def check(event: str, args: tuple[Any, ...]) -> None:
+        if event in ("open", "sqlite3.connect") or event.startswith(("os.", "shutil.")):
+            for value in args:
+                if isinstance(value, (str, bytes, os.PathLike)):
+                    path = os.path.abspath(os.fsdecode(value))
+                    if path == folder or path.startswith(folder + os.sep):
+                        raise PermissionError(f"{event}: {path} is on another machine")
+
+    os.chdir(tempfile.gettempdir())
+    sys.addaudithook(check)
+
+
 @pytest.fixture(params=EXECUTORS)
 def executor(request: pytest.FixtureRequest) -> Iterator[Any]:
     """What ``run(executor=...)`` is given."""
@@ -47,8 +77,8 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield request.getfixturevalue("dask_client")
     elif name == "ray":
         yield request.getfixturevalue("ray_cluster")
-    elif name == "registered":
-        executors.register("mine", standard_library)
+    elif name in ("registered", "elsewhere"):
+        executors.register("mine", standard_library if name == "registered" else elsewhere)
         yield "mine"
         executors._registered.clear()
     else:
@@ -59,6 +89,12 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Any]:
 def apart(executor: Any) -> bool:
     """Whether bodies run in other processes."""
     return executor not in ("serial", "threads")
+
+
+@pytest.fixture
+def remote(request: pytest.FixtureRequest, executor: Any) -> bool:
+    """Whether workers do not see the data folder."""
+    return bool(request.node.callspec.params["executor"] == "elsewhere")
 
 
 @pytest.fixture(autouse=True)

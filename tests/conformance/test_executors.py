@@ -6,6 +6,7 @@ import importlib
 import itertools
 import os
 import sys
+import tempfile
 import threading
 from collections import Counter
 from pathlib import Path
@@ -16,10 +17,12 @@ import pytest
 import d6tpipe
 from d6tpipe.binding import LOADING
 from d6tpipe.errors import BuildError, CrashError, TaskTimeoutError
+from d6tpipe.machine import user_name
+from d6tpipe.storage.files import temporary_owner
 
 FLOW = """
 import logging, os, sys, threading, time, warnings
-import d6tpipe
+import d6tpipe, luigi
 
 def scale(values, by):
     return [value * by for value in values]
@@ -48,6 +51,13 @@ class Two(d6tpipe.tasks.TaskPickle):
         note(self)
         self.save({"a": self.inputLoad(task="raw"), "b": self.inputLoad(task="held")})
         self.saveMeta({"rows": 4})
+
+class Nearby(d6tpipe.tasks.TaskPickle):
+    path = "../nearby"
+    def requires(self):
+        return Held(i=9)
+    def run(self):
+        self.save(self.inputLoad())
 
 class Grows(d6tpipe.tasks.TaskPickle):
     def run(self):
@@ -155,6 +165,48 @@ class Flaky(d6tpipe.tasks.TaskPickle):
 class FlakyElsewhere(Flaky):
     retry_on = (KeyError, "timeout")
 
+class Plain(luigi.Task):
+    def output(self):
+        return luigi.LocalTarget(os.path.join(LOG, "plain.txt"))
+    def run(self):
+        with self.output().open("w") as out:
+            out.write("in a file of a plain task")
+
+class Litters(d6tpipe.tasks.TaskPickle):
+    fail = d6tpipe.BoolParameter(default=False)
+    hang = d6tpipe.BoolParameter(default=False)
+    die = d6tpipe.BoolParameter(default=False)
+    @property
+    def worker_timeout(self):
+        return 1 if self.hang else None
+    def requires(self):
+        return Plain()
+    def run(self):
+        path = self.output().path
+        (path.parent / "extra.txt").write_text("beside")
+        with open("here.txt", "w") as out:
+            out.write("in the working folder")
+        if self.fail or self.hang or self.die:
+            with open(os.path.join(LOG, self.task_id), "w") as log:
+                log.write(str(path.parent / "extra.txt"))
+            path.write_bytes(b"half")
+        if self.hang:
+            threading.Event().wait(600)
+        if self.die:
+            os._exit(3)
+        if self.fail:
+            raise ValueError("after littering")
+        with self.input().open() as text:
+            self.saveMeta({"found": text.read()})
+        self.save(1)
+
+class Folder(d6tpipe.tasks.TaskData):
+    def run(self):
+        path = self.output().path
+        path.mkdir()
+        for name in ("a", "b"):
+            (path / name).write_text(name)
+
 class Alone(d6tpipe.tasks.TaskPickle):
     isolate = True
     def run(self):
@@ -210,6 +262,17 @@ def test_the_same_flow_gives_the_same_results(flow: Any, executor: Any) -> None:
     restarted = executor not in ("serial", "threads", "processes")  # these keep a body that waits
     grows = 3 if restarted else 1
     assert bodies(flow) == {"Raw": 6, "Held": 2, "Two": 1, "Grows": grows}
+
+
+def test_relative_data_folders_are_those_of_the_caller(flow: Any, executor: Any, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    os.chdir(tmp_path / "here")
+    d6tpipe.set_dir("relative")
+    assert run([flow.Two(), flow.Nearby()], executor).ok
+    assert flow.Two().outputLoad(as_dict=True)["b"] == {"held": 3} == d6tpipe.cache.data[flow.Held(i=3).output().path]
+    assert flow.Nearby().outputLoad() == {"held": 9}
+    assert {path.name for path in Path(tmp_path).iterdir() if path.is_dir()} >= {"here", "nearby"}
+    assert d6tpipe.run([flow.Two(), flow.Nearby()], stale="rerun", dry_run=True).counts.keys() == {"fresh"}
 
 
 def test_a_second_run_builds_nothing(flow: Any, executor: Any) -> None:
@@ -273,26 +336,31 @@ def test_what_a_body_asks_for_and_does_not_get_stops_it(flow: Any, executor: Any
     }
 
 
-def test_what_a_body_binds_is_built_while_it_goes_on(flow: Any, executor: Any) -> None:
+def test_what_a_body_binds_is_built_while_it_goes_on(flow: Any, executor: Any, remote: bool) -> None:
     told: Counter[tuple[str, str]] = Counter()
     result = run(flow.Binds(), executor, callbacks=[lambda event: told.update([(str(event.kind), repr(event.task))])])
     assert result.ok, result.failures
     assert flow.Binds().outputLoad() == [[0], [0, 2, 4, 6, 8], {"held": 6}, {"held": 8}]
-    assert bodies(flow) == {"Binds": 1, "Raw": 2, "Held": 2}
+    began = 3 if remote else 1  # a worker that does not see the data asks, and begins again
+    assert bodies(flow) == {"Binds": began, "Raw": 2, "Held": 2}
     assert {str(state) for state in result.states.values()} == {"built"} and len(result.states) == 5
     assert set(told.values()) == {1} and len(told) == 10
     assert run(flow.Binds(), executor, stale="rerun").counts.keys() == {"fresh"}
     run(flow.Raw(i=5), executor, forced_all=True)  # comes out the same
     assert run(flow.Binds(), executor, stale="rerun").ok
-    assert bodies(flow)["Binds"] == 1
+    assert bodies(flow)["Binds"] == began
     flow.Raw(i=5).save([9])  # what it has bound counts
     assert run(flow.Binds(), executor, stale="rerun").ok
     assert flow.Binds().outputLoad()[1] == [0, 2, 4, 6, 8]
 
 
-def test_a_failure_of_what_a_body_binds_is_its_own(flow: Any, executor: Any) -> None:
+def test_a_failure_of_what_a_body_binds_is_its_own(flow: Any, executor: Any, remote: bool) -> None:
     result = run(flow.Binds(fail=True), executor)
     assert not result.ok
+    if remote:
+        assert str(result.states[flow.Binds(fail=True)]) == "upstream_failed"
+        assert "the value [1] is wrong" in str(result.failures[0].error)
+        return
     (failure,) = [failure for failure in result.failures if failure.task == flow.Binds(fail=True)]
     assert "the value [1] is wrong" in str(failure.error)
 
@@ -375,6 +443,31 @@ def test_an_isolated_body_has_a_process_of_its_own(flow: Any, executor: Any) -> 
     first = flow.Alone().outputLoad()
     run(flow.Alone(), executor, abort=True, forced_all=True)
     assert len({first, flow.Alone().outputLoad(), os.getpid()}) == 3
+
+
+def test_what_a_failed_body_has_left_is_removed_where_it_ran(flow: Any, executor: Any, remote: bool) -> None:
+    if not remote:
+        pytest.skip("the worker writes to the data folder")
+    result = run([flow.Litters(fail=True), flow.Litters(hang=True), flow.Litters(die=True), flow.Raw(i=2)], executor)
+    assert result.counts == {"failed": 3, "built": 2}
+    where = [Path(log.read_text()) for log in Path(flow.LOG).iterdir() if log.name.startswith("Litters")]
+    assert len(where) == 3
+    assert run(flow.Raw(i=3), executor).ok  # a new worker sweeps what a killed one has left
+    assert not [path for path in where if path.exists()]
+    assert not os.path.exists(os.path.join(d6tpipe.settings.dirpath, "Litters"))
+    base = os.path.join(tempfile.gettempdir(), f"d6tpipe-depots-{user_name()}")
+    owners = [owner for name in os.listdir(base) if (owner := temporary_owner(name)) is not None]
+    assert not [pid for _, pid in owners if not os.path.exists(f"/proc/{pid}")]
+
+
+def test_all_that_a_body_leaves_beside_its_outputs_is_there(flow: Any, executor: Any) -> None:
+    result = run([flow.Litters(), flow.Folder()], executor)
+    assert result.ok, result.failures
+    place = flow.Litters().output().path.parent
+    assert (place / "extra.txt").read_text() == "beside"
+    assert flow.Litters().outputLoadMeta() == {"found": "in a file of a plain task"}
+    assert sorted(path.name for path in flow.Folder().output().path.iterdir()) == ["a", "b"]
+    assert d6tpipe.run([flow.Litters(), flow.Folder()], stale="rerun", dry_run=True).counts.keys() == {"fresh"}
 
 
 def test_classes_of_a_function_travel_by_value(executor: Any) -> None:

@@ -33,6 +33,7 @@ LAYERS = {
     "d6tpipe.bodies": (2, "call"),
     "d6tpipe.dispatch": (2, "call"),
     "d6tpipe.payloads": (2, "call"),
+    "d6tpipe.shipping": (2, "call"),
     "d6tpipe.worker": (2, "call"),
     "d6tpipe.progress": (2, "call"),
     "d6tpipe.testing": (2, "call"),
