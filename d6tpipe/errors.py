@@ -9,6 +9,8 @@
     ├── GraphError                 the requirements are wrong              (also a RuntimeError)
     │   └── CycleError             holds the cycle
     ├── PluginError                unknown, broken or doubly claimed plugin
+    ├── ExpressionError            a selection cannot be read, or asks for what is not there (also a ValueError)
+    ├── NothingSelectedError       a selection holds no task               (also a LookupError)
     ├── SchedulerError             luigi's central scheduler does not answer
     ├── StorageError               the disk or the remote said no, or a file cannot be read
     ├── OutputKeyError             an output or requirement of that name does not exist
@@ -39,11 +41,13 @@ __all__ = [
     "CrashError",
     "CycleError",
     "DeclarationError",
+    "ExpressionError",
     "FlowNameError",
     "GraphError",
     "InternalError",
     "MissingOutputError",
     "NotBuiltError",
+    "NothingSelectedError",
     "OutputKeyError",
     "ParameterError",
     "PipeError",
@@ -180,6 +184,25 @@ class CycleError(GraphError):
 
 class PluginError(PipeError):
     """A plugin is unknown, cannot be loaded, or is claimed by two packages."""
+
+
+class ExpressionError(PipeError, ValueError):
+    """An expression that selects tasks cannot be read, or asks for a parameter, state or mark that is not there.
+
+    Attributes
+    ----------
+    expression : str
+        The whole text.
+    column : int
+        Where it is wrong: 1 is the first character; one past the last, if something is missing at the end.
+    """
+
+    expression: str = ""
+    column: int = 0
+
+
+class NothingSelectedError(PipeError, LookupError):
+    """The expression is well, but no task is selected by it."""
 
 
 class SchedulerError(PipeError):

@@ -70,6 +70,7 @@ LAYERS = {
     "d6tpipe.central": (1, "adapters"),
     "d6tpipe.errors": (0, "vocabulary"),
     "d6tpipe.interfaces": (0, "vocabulary"),
+    "d6tpipe.expressions": (0, "vocabulary"),
     "d6tpipe.identity": (0, "vocabulary"),
     "d6tpipe.plugins": (0, "vocabulary"),
     "d6tpipe.settings": (0, "vocabulary"),
