@@ -69,6 +69,8 @@ class Frame:
         Tasks that the body has bound (``self.input(...)``), or that had to be built for those; whether they were built.
     stale : str or None
         What the run does with stale tasks, if that was said for the run.
+    n_workers : int
+        How many bodies the run may have under way; what this body has built together is built so, too.
     answered : frozenset of tasks
         What the body has asked for before it had to begin again; all complete.
     """
@@ -79,6 +81,7 @@ class Frame:
         "bound",
         "entered",
         "folders",
+        "n_workers",
         "outer",
         "requires",
         "saved",
@@ -104,6 +107,7 @@ class Frame:
         self.bound: list[tuple[Any, bool]] = []
         self.stale: str | None = None
         self.answered: frozenset[Any] = frozenset()
+        self.n_workers = 1
 
 
 BINDING: ContextVar[Binding | None] = ContextVar("d6tpipe_binding", default=None)

@@ -15,7 +15,7 @@ from typing import Any
 import luigi
 from luigi.task import flatten
 
-from d6tpipe import plugins
+from d6tpipe import plugins, settings
 from d6tpipe.binding import FRAME, Frame, Unanswered
 from d6tpipe.errors import GraphError, MissingOutputError, PipeError, is_ours, shown, told, warn
 from d6tpipe.interfaces import Capture, CaptureRecord, Failure, Outcome, State, Status
@@ -38,8 +38,35 @@ def failure_of(task: Any, error: BaseException, seconds: float = 0.0) -> Failure
                 last = last if is_ours(link.tb_frame.f_code.co_filename) else link
                 link = link.tb_next
             last.tb_next = None
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    told_whole = traceback.TracebackException.from_exception(error)
+    if settings.show_locals:
+        _add_locals(told_whole, error, set())
+    text = "".join(told_whole.format())
     return Failure(task, error, text, seconds)
+
+
+_LONGEST_VALUE = 200
+
+
+def _add_locals(told_whole: Any, error: BaseException | None, seen: set[int]) -> None:
+    """Have a traceback, and those of what led to it, show the variables of each frame."""
+    if error is None or told_whole is None or id(error) in seen:
+        return
+    seen.add(id(error))
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for summary, frame in zip(told_whole.stack, frames, strict=False):
+        if not is_ours(frame.f_code.co_filename):
+            summary.locals = {name: _clipped(value) for name, value in frame.f_locals.items()}
+    _add_locals(told_whole.__cause__, error.__cause__, seen)
+    _add_locals(told_whole.__context__, error.__context__, seen)
+
+
+def _clipped(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001  (shown in its place)
+        return f"<{type(value).__name__} whose repr raises {told(error)}>"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]} ... ({len(text)} characters)"
 
 
 def _no_body(task: Any) -> str:
@@ -79,9 +106,18 @@ class BodyRunner:
         Listens to the bodies; entered and left by whoever passes it.
     status : Status, optional
         Where messages and progress of the bodies go to.
+    n_workers : int
+        How many bodies the run may have under way.
     """
 
-    def __init__(self, stale: str | None = None, capture: Capture | None = None, status: Status | None = None) -> None:
+    def __init__(
+        self,
+        stale: str | None = None,
+        capture: Capture | None = None,
+        status: Status | None = None,
+        n_workers: int = 1,
+    ) -> None:
+        self._n_workers = n_workers
         self._folders: set[str] = set()
         self._stale = stale
         self._capture = capture
@@ -112,7 +148,9 @@ class BodyRunner:
     def body(self, node: Any, used: bool, answered: Sequence[Any] = ()) -> _Body:
         """Return a body to be started; what it asks for of `answered` is known to be complete."""
         record = None if self._capture is None else self._capture.task()
-        return _Body(node, used, self._folders, answered, self._stale, record, self.status)
+        body = _Body(node, used, self._folders, answered, self._stale, record, self.status)
+        body.frame.n_workers = self._n_workers
+        return body
 
 
 def _ignore(*_: Any, **__: Any) -> None:

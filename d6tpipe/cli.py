@@ -6,10 +6,11 @@ Exit codes: 0 ok, 1 a task failed, 2 usage or configuration, 3 the target cannot
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -65,6 +66,8 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option("--scheduler", metavar="URL", help="A luigid that shows the run, such as http://localhost:8082.")
 @click.option("--claim", is_flag=True, help="Share the tasks with other machines; the scheduler says who runs what.")
 @click.option("--pdb", "debug", is_flag=True, help="Stop in the debugger where a task fails; runs them one by one.")
+@click.option("--trace", is_flag=True, help="Stop in the debugger where a task begins; runs them one by one.")
+@click.option("--show-locals", is_flag=True, help="Tracebacks show the variables in each frame.")
 @click.option(
     "--show-capture",
     type=click.Choice(SHOW_CAPTURE),
@@ -86,29 +89,36 @@ def _run(
     scheduler: str | None,
     claim: bool,
     debug: bool,
+    trace: bool,
+    show_locals: bool,
     show_capture: str | None,
 ) -> int:
     """Build what is missing of the selected tasks."""
     if first and max_failures is not None:
         raise click.UsageError("-x is --max-failures 1: give one of them.")
-    if debug and (workers not in (None, 1) or executor not in (None, "serial")):
-        raise click.UsageError("--pdb runs the tasks one by one in this process: give no other -n or --executor.")
+    alone = debug or trace
+    if alone and (workers not in (None, 1) or executor not in (None, "serial")):
+        word = "--pdb" if debug else "--trace"
+        raise click.UsageError(f"{word} runs the tasks one by one in this process: give no other -n or --executor.")
+    if show_locals:
+        settings.show_locals = True
+    watchers: list[Callable[[Event], Any]] = [*([_debug] if debug else []), *([_Tracer()] if trace else [])]
     selection = select_tasks(target, words, folder)
     sys.stdout.flush()
     result = flow.run(
         selection.tasks,
         forced_all=force,
         forced_all_upstream=force_all,
-        workers=1 if debug else workers,
-        executor="serial" if debug else executor,
-        callbacks=[_debug] if debug else None,
+        workers=1 if alone else workers,
+        executor="serial" if alone else executor,
+        callbacks=watchers or None,
         scheduler=scheduler,
         claim=claim,
         abort=False,
         execution_summary=False,
         dry_run=dry_run or explained,
-        progress=not debug,
-        max_failures=1 if first else max_failures,
+        progress=not alone,
+        max_failures=1 if first or (trace and max_failures is None) else max_failures,
         show_capture=show_capture,
         **policy,
     )
@@ -134,6 +144,29 @@ def _debug(event: Event) -> None:
     import pdb
 
     pdb.post_mortem(event.error.__traceback__)
+
+
+class _Tracer:
+    """Opens the debugger at the first line of each body; to leave it ends the run."""
+
+    def __init__(self) -> None:
+        import pdb
+
+        self._debugger = pdb.Pdb(nosigint=True)
+
+    def __call__(self, event: Event) -> None:
+        if event.kind is not EventKind.STARTED:
+            sys.settrace(None)
+            return
+        run = type(event.task).run
+        code = inspect.unwrap(getattr(run, "_d6tpipe_wraps", run)).__code__
+        click.echo(f"\n{event.task!r} begins")
+        self._debugger.reset()
+        self._debugger.clear_all_breaks()
+        self._debugger.set_break(code.co_filename, code.co_firstlineno, True, None, code.co_name)
+        self._debugger.botframe = sys._getframe()  # else it stops at once
+        self._debugger.set_continue()
+        sys.settrace(self._debugger.trace_dispatch)
 
 
 def _print_plan(nodes: Sequence[Node]) -> None:

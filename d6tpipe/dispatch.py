@@ -395,6 +395,7 @@ class Dispatcher:
 
     def _place(self, name: str) -> _Place:
         found = self._places.get(name)
+        choice = self._choice
         if found is None:
             executor, owned = self._build(name)
             made = self._places[name] = found = _Place(
@@ -402,7 +403,7 @@ class Dispatcher:
                 executor,
                 owned,
                 lambda: plugins.load("services", "encoder")(
-                    self._run_id, self._classes(), made.local, self._stale, self._scheduler
+                    self._run_id, self._classes(), made.local, self._stale, self._scheduler, choice.n_workers
                 ),
             )
         return found
@@ -670,7 +671,8 @@ def _failed(node: Any, error: BaseException, seconds: float = 0.0, output: tuple
     if not known:
         return Outcome(State.FAILED, seconds, failure_of(node.task, error, seconds))
     captured = Captured(*output) if any(output) else None
-    return Outcome(State.FAILED, seconds, Failure(node.task, error, "", seconds, captured), captured=captured)
+    state = State.TIMEOUT if isinstance(error, TaskTimeoutError) else State.FAILED
+    return Outcome(state, seconds, Failure(node.task, error, "", seconds, captured), captured=captured)
 
 
 def _timeout(node: Any, seconds: float) -> TaskTimeoutError:

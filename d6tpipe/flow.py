@@ -318,7 +318,7 @@ def run(
         ledger = ClaimingLedger(ledger, mirror, missing_input)
         refuse = ledger.refuse
     capture = PythonCapture()
-    bodies = BodyRunner(stale, capture, mirror)
+    bodies = BodyRunner(stale, capture, mirror, choice.n_workers)
     dispatcher = Dispatcher(
         choice,
         bodies,
@@ -364,16 +364,17 @@ def run(
 def bind(frame: Any, tasks: list[Any]) -> None:
     """Build what is missing of `tasks`, which the body of `frame` needs now, and note it as asked for.
 
-    Where the body runs, one after the other: whoever waits for a task holds only what needs it, so nothing can wait
-    for each other, whatever the number of workers.
+    Where the body runs, and no new place is taken up in the executor: with all workers waiting for what they have asked
+    for, nothing could run. Several tasks are built in threads, as many as the run has workers.
     """
     if mirrored():  # neither records nor what other machines have built are seen from here
         open_ones = [task for task in tasks if task not in frame.answered]
         if open_ones:
             raise Unanswered(open_ones)
         return
-    result = run(tasks, abort=False, execution_summary=False, workers=1, executor="serial", progress=False,
-                 stale=frame.stale)  # fmt: skip
+    n_workers = min(len(tasks), frame.n_workers)
+    result = run(tasks, abort=False, execution_summary=False, workers=n_workers, progress=False, stale=frame.stale,
+                 executor="serial" if n_workers == 1 else "threads")  # fmt: skip
     result.raise_failure()
     built = [task for task, state in result.states.items() if state is State.BUILT]
     frame.bound += [(task, True) for task in built]

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 __all__ = [
+    "FAILURES",
     "Capture",
     "CaptureRecord",
     "Event",
@@ -53,9 +54,14 @@ class State(str, Enum):
     FAILED = "failed"
     UPSTREAM_FAILED = "upstream_failed"  # did not start because something upstream failed
     CANCELLED = "cancelled"  # the run ended before it could start or finish
+    TIMEOUT = "timeout"  # failed: it took longer than it may
 
     def __str__(self) -> str:
         return self.value
+
+
+FAILURES = frozenset({State.FAILED, State.TIMEOUT})
+"""The body ran, or was to run, and did not succeed."""
 
 
 class ReasonKind(str, Enum):
@@ -201,7 +207,7 @@ class Outcome:
     Attributes
     ----------
     state : State
-        BUILT, NO_OUTPUT or FAILED; RUNNING when `suspension` is set.
+        BUILT, NO_OUTPUT, FAILED or TIMEOUT; RUNNING when `suspension` is set.
     seconds : float
         How long the body ran, in all.
     failure : Failure or None

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from time import monotonic, perf_counter, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from d6tpipe import settings
 from d6tpipe.binding import FRAME
@@ -39,7 +39,7 @@ from d6tpipe.examiner import (
 from d6tpipe.failpoints import fail_point
 from d6tpipe.holds import PATIENCE, tell_waiting
 from d6tpipe.integrity import note_written
-from d6tpipe.interfaces import Outcome, Standing, State
+from d6tpipe.interfaces import FAILURES, Outcome, Standing, State
 from d6tpipe.machine import boot_id, host_name
 from d6tpipe.records import OutputRecord, Record, seal, source_key
 from d6tpipe.stores import MEMORY, Store, close_all
@@ -49,6 +49,9 @@ from d6tpipe.tasks.data import METADATA
 from d6tpipe.tasks.external import is_external
 from d6tpipe.tasks.outputs import has_older_name, locate
 from d6tpipe.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from d6tpipe.deadlocks import WaitNote
 
 __all__ = ["TaskLedger", "new_run_id", "take_over"]
 
@@ -104,6 +107,8 @@ class TaskLedger:
         self._waits_for: dict[Any, float] = {}  # node to the time since when; 0: that has been told
         self._watchdog = Watchdog(self._hand_back)
         self._logs = TaskLogs()
+        self._wait_note: WaitNote | None = None
+        self._noted = 0.0
 
     # ---- before a body
 
@@ -276,6 +281,12 @@ class TaskLedger:
             by_store.setdefault(store_of(node.task), []).append(node.task.task_id)
         store, keys = next(iter(by_store.items()))
         since = self._waits_for.setdefault(nodes[0], monotonic())
+        if FRAME.get() is not None and monotonic() - self._noted >= PATIENCE / 2:
+            from d6tpipe.deadlocks import WaitNote
+
+            self._noted = monotonic()
+            self._wait_note = self._wait_note or WaitNote()
+            self._wait_note.renew([node.task for node in nodes])
         # With several folders there is no waiting for all of them at once: come back soon and look.
         store.locks.wait(keys, 0.05 if len(by_store) > 1 else PATIENCE)
         if monotonic() - since >= PATIENCE / 2 and since > 0:
@@ -296,13 +307,15 @@ class TaskLedger:
         if store is None:
             return
         self._started.discard(node)
+        if self._started:  # others may wait for this one while they run
+            self._watchdog.start()
         task = node.task
         self._logs.note(task, outcome, store)
         if outcome.state is State.BUILT:
             record = self.record(node, outcome.written, outcome.seconds)
             node.digest = record.digest
             store.records.write([record])
-        elif outcome.state is State.FAILED:
+        elif outcome.state in FAILURES:
             record = self.record(node, None, outcome.seconds, look=False)
             record.stage, record.error = "failed", "" if outcome.failure is None else told(outcome.failure.error)
             store.records.write([record])
@@ -326,6 +339,8 @@ class TaskLedger:
     def close(self) -> None:
         """End the run: write what is left, take back what was announced and not started, release all locks."""
         self._watchdog.stop()
+        if self._wait_note is not None:
+            self._wait_note.close()
         for node in list(self._held):
             store = self._let_go(node)
             if store is not None and node not in self._started:
@@ -344,7 +359,7 @@ class TaskLedger:
                 self._write_if_unchanged(node, record)
         self._examiner.renewed.clear()
         for node, outputs in self._examiner.observed.items():
-            if node.state not in (State.BUILT, State.FAILED, State.FROZEN):  # these have a record of their own by now
+            if node.state not in (State.BUILT, State.FROZEN, *FAILURES):  # these have a record of their own by now
                 self._write_if_unchanged(node, self._observed(node, outputs))
         self._examiner.observed.clear()
 

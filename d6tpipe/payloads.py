@@ -48,6 +48,8 @@ class Encoder:
         What the run does with stale tasks, if that was said.
     scheduler : (str, str), optional
         URL of luigi's scheduler and the name of the run there.
+    n_workers : int
+        How many bodies the run may have under way.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class Encoder:
         local: bool,
         stale: str | None = None,
         scheduler: tuple[str, str] | None = None,
+        n_workers: int = 1,
     ) -> None:
+        self._n_workers = n_workers
         self._run_id, self._local, self._stale, self._scheduler = run_id, local, stale, scheduler
         self._importable: dict[str, bool] = {}
         self._by_value: dict[type, int] = {}
@@ -80,6 +84,7 @@ class Encoder:
         return {
             "run_id": self._run_id,
             "stale": self._stale,
+            "n_workers": self._n_workers,
             "scheduler": self._scheduler,
             "path": [os.path.abspath(entry) for entry in sys.path],
             "settings": settings.snapshot(),

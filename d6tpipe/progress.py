@@ -6,7 +6,7 @@ import sys
 from types import TracebackType
 from typing import Any
 
-from d6tpipe.interfaces import Event, EventKind, State
+from d6tpipe.interfaces import Event, EventKind
 
 __all__ = ["LineProgress", "LiveProgress", "progress_for"]
 
@@ -63,7 +63,7 @@ class LiveProgress:
         if event.kind is EventKind.STARTED:
             self._bar.update(self._row, description=f"running {_short(event.task)}{failed}")
             return
-        if event.state is State.FAILED:
+        if event.kind is EventKind.FAILED:
             self._failed += 1
         self._bar.update(self._row, advance=1)
 

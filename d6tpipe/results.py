@@ -11,7 +11,7 @@ from luigi.execution_summary import LuigiStatusCode
 
 from d6tpipe.engine.graph import Node
 from d6tpipe.errors import BuildError, shown, told
-from d6tpipe.interfaces import Failure, State
+from d6tpipe.interfaces import FAILURES, Failure, State
 from d6tpipe.wording import Words, columns_of, named
 
 __all__ = ["Result"]
@@ -26,6 +26,7 @@ _HEADLINES = (
     (State.PENDING, "to build"),
     (State.SKIPPED, "disabled"),
     (State.FAILED, "failed"),
+    (State.TIMEOUT, "failed: took longer than they may"),
     (State.UPSTREAM_FAILED, "not started, something upstream failed"),
     (State.CANCELLED, "cancelled"),
 )
@@ -72,7 +73,7 @@ class Result:
                     node.state = State.PENDING
         self.counts = Counter(node.state for node in nodes if node.state is not None)
         self.ok = dry or not any(
-            self.counts[state] for state in (State.FAILED, State.UPSTREAM_FAILED, State.CANCELLED, State.SKIPPED)
+            self.counts[state] for state in (*FAILURES, State.UPSTREAM_FAILED, State.CANCELLED, State.SKIPPED)
         )
 
     def __bool__(self) -> bool:
@@ -121,7 +122,7 @@ class Result:
                     stack.extend(node.needs)
                     stack.extend(getattr(node, "asked", ()))  # while running
             nodes = sorted(members, key=place.__getitem__)
-            failures = [node.failure for node in nodes if node.state is State.FAILED and node.failure is not None]
+            failures = [node.failure for node in nodes if node.state in FAILURES and node.failure is not None]
             failures.sort(key=lambda failure: order[id(failure)])
             found[name] = Result(nodes, failures, self.seconds, self._dry, show_capture=self._show_capture)
         return found
@@ -143,8 +144,8 @@ class Result:
         for node in self._nodes:
             if node.state is None:
                 continue
-            ran = node.state in (State.BUILT, State.NO_OUTPUT, State.FAILED)
-            failure = node.failure if node.state is State.FAILED else None
+            ran = node.state in (State.BUILT, State.NO_OUTPUT, *FAILURES)
+            failure = node.failure if node.state in FAILURES else None
             rows.append(
                 {
                     "task": shown(node.task),

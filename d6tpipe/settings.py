@@ -60,6 +60,7 @@ n_workers: int | str
 executor: str | None
 scheduler: str | None
 show_capture: str
+show_locals: bool
 parameter_count: int
 parameter_length: int
 generation: int
@@ -101,6 +102,7 @@ _KEYS: dict[str, tuple[Any, str | tuple[str, ...], str]] = {
         ("no", "stdout", "stderr", "log", "all"),
         "what of the output of a failed task is shown at the end of a run",
     ),
+    "show_locals": (False, "flag", "the traceback of a failed task has the values of the variables in each frame"),
     "parameter_count": (20, "count", "how many values the readable part of a task id has"),
     "parameter_length": (64, "count", "how many characters of each"),
 }

@@ -110,7 +110,7 @@ class _Run:
         self.settings = header["settings"]
         self.base = header["base"]
         self.cwd, self.environ, self.path = header["cwd"], header["environ"], header["path"]
-        self.bodies = BodyRunner(header["stale"], _capture(), _status_of(header["scheduler"]))
+        self.bodies = BodyRunner(header["stale"], _capture(), _status_of(header["scheduler"]), header["n_workers"])
         self.checked: set[tuple[type, Any]] = set()
         if not _kept and not _running:  # what earlier runs have left in memory says nothing about this one
             cache.data.clear()

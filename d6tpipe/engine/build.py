@@ -145,15 +145,15 @@ class _Loop:
             self.take_in(node, outcome.bound)
         self.ledger.settle(node, outcome)
         if outcome.failure is not None:
-            self.failed(node, outcome.failure)
+            self.failed(node, outcome.failure, outcome.state)
         else:
             self.done(node, outcome.state, outcome.seconds)
 
-    def failed(self, node: Node, failure: Failure) -> None:
+    def failed(self, node: Node, failure: Failure, state: State = State.FAILED) -> None:
         self.failures += 1
-        self.plan.failed(node, failure)
+        self.plan.failed(node, failure, state)
         self.note(failure)
-        self.report(Event(EventKind.FAILED, node.task, State.FAILED, node.seconds, failure.error))
+        self.report(Event(EventKind.FAILED, node.task, state, node.seconds, failure.error))
         self.tell_skipped()
         if self.waiting:
             self.wake(node)

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from d6tpipe.engine.graph import Node
 from d6tpipe.engine.limits import Demand, Limits
 from d6tpipe.errors import CycleError
-from d6tpipe.interfaces import Failure, Reason, ReasonKind, Standing, State, TaskView
+from d6tpipe.interfaces import FAILURES, Failure, Reason, ReasonKind, Standing, State, TaskView
 
 __all__ = ["GOOD", "UNSETTLED", "Plan"]
 
@@ -218,10 +218,10 @@ class Plan:
             if user.waiting == 0 and user.state is State.PENDING:
                 self._ready(user)
 
-    def failed(self, node: Node, failure: Failure) -> None:
+    def failed(self, node: Node, failure: Failure, state: State = State.FAILED) -> None:
         """Note that `node` failed; all that needs it will not start (see `skipped`)."""
         self.free(node)
-        node.state = State.FAILED
+        node.state = state
         node.failure = failure
         for user in node.users:
             self._block(user)
@@ -355,4 +355,4 @@ _FORCED = (Reason(ReasonKind.FORCED),)
 GOOD = frozenset({State.BUILT, State.FRESH, State.CACHED, State.STALE, State.FROZEN})
 """Its outputs are there to be used."""
 UNSETTLED = frozenset({State.PENDING, State.READY, State.RUNNING})
-_BAD = frozenset({State.FAILED, State.UPSTREAM_FAILED, State.SKIPPED, State.CANCELLED, State.NO_OUTPUT})
+_BAD = FAILURES | {State.UPSTREAM_FAILED, State.SKIPPED, State.CANCELLED, State.NO_OUTPUT}

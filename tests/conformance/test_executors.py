@@ -59,6 +59,19 @@ class Nearby(d6tpipe.tasks.TaskPickle):
     def run(self):
         self.save(self.inputLoad())
 
+class Mutual(d6tpipe.tasks.TaskPickle):
+    me = d6tpipe.Parameter()
+    def requires(self):
+        return Mutual
+    def run(self):
+        note(self)
+        other = "b" if self.me == "a" else "a"
+        for _ in range(200):  # until the other one has begun, or nobody else can
+            if any(name.startswith(f"Mutual_{other}") for name in os.listdir(LOG)):
+                break
+            time.sleep(0.01)
+        self.save(self.input(me=other).load())
+
 class Grows(d6tpipe.tasks.TaskPickle):
     def run(self):
         note(self)
@@ -148,6 +161,23 @@ class Binds(d6tpipe.tasks.TaskPickle):
         if self.fail:
             self.input(Wrong)
         self.save([self.inputLoad(task="first"), one, *more])
+
+class Meets(d6tpipe.tasks.TaskPickle):
+    i = d6tpipe.IntParameter()
+    def run(self):
+        note(self)
+        end = time.monotonic() + (0.2 if os.environ.get("ALONE") else 20)
+        while len([name for name in os.listdir(LOG) if name.startswith("Meets")]) < 2:
+            if time.monotonic() > end:
+                raise RuntimeError("nobody else came")
+            time.sleep(0.01)
+        self.save(self.i)
+
+class BindsTogether(d6tpipe.tasks.TaskPickle):
+    def requires(self):
+        return Meets
+    def run(self):
+        self.save([target.load() for target in self.inputs([{"i": 1}, {"i": 2}])])
 
 class Unpicklable(d6tpipe.tasks.TaskCache):
     def run(self):
@@ -354,6 +384,18 @@ def test_what_a_body_binds_is_built_while_it_goes_on(flow: Any, executor: Any, r
     assert flow.Binds().outputLoad()[1] == [0, 2, 4, 6, 8]
 
 
+def test_what_a_body_binds_together_is_built_together(
+    flow: Any, executor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if executor == "serial":
+        monkeypatch.setenv("ALONE", "yes")
+    result = run(flow.BindsTogether(), executor)
+    if executor == "serial":
+        assert "nobody else came" in str(result.failures[0].error)
+    else:
+        assert result.ok, result.failures
+
+
 def test_a_failure_of_what_a_body_binds_is_its_own(flow: Any, executor: Any, remote: bool) -> None:
     result = run(flow.Binds(fail=True), executor)
     assert not result.ok
@@ -363,6 +405,13 @@ def test_a_failure_of_what_a_body_binds_is_its_own(flow: Any, executor: Any, rem
         return
     (failure,) = [failure for failure in result.failures if failure.task == flow.Binds(fail=True)]
     assert "the value [1] is wrong" in str(failure.error)
+
+
+def test_bodies_that_need_each_other_are_told_so(flow: Any, executor: Any) -> None:
+    result = run([flow.Mutual(me="a"), flow.Mutual(me="b")], executor)
+    assert not result.ok
+    said = " ".join(str(failure.error) for failure in result.failures)
+    assert any(words in said for words in ("never end", "wait for each other", "cycle")), said
 
 
 def test_leaving_the_interpreter_fails_that_task_alone(flow: Any, executor: Any) -> None:
@@ -416,7 +465,7 @@ def test_what_a_body_says_is_kept_with_its_task(flow: Any, executor: Any) -> Non
 
 def test_a_body_that_hangs_is_stopped(flow: Any, executor: Any) -> None:
     result = run([flow.Hangs(), flow.Raw(i=1)], executor)
-    assert result.counts == {"failed": 1, "built": 1}
+    assert result.counts == {"timeout": 1, "built": 1} and not result.ok
     (failure,) = result.failures
     assert isinstance(failure.error, TaskTimeoutError)
     assert "1 s" in str(failure.error)
@@ -449,7 +498,7 @@ def test_what_a_failed_body_has_left_is_removed_where_it_ran(flow: Any, executor
     if not remote:
         pytest.skip("the worker writes to the data folder")
     result = run([flow.Litters(fail=True), flow.Litters(hang=True), flow.Litters(die=True), flow.Raw(i=2)], executor)
-    assert result.counts == {"failed": 3, "built": 2}
+    assert result.counts == {"failed": 2, "timeout": 1, "built": 2}
     where = [Path(log.read_text()) for log in Path(flow.LOG).iterdir() if log.name.startswith("Litters")]
     assert len(where) == 3
     assert run(flow.Raw(i=3), executor).ok  # a new worker sweeps what a killed one has left
@@ -535,3 +584,43 @@ def test_settings_of_the_run_hold_on_the_worker(flow: Any, executor: Any, tmp_pa
     with d6tpipe.settings.override(parameter_count=3, dir=str(tmp_path / "there")):
         run(Says(), executor, abort=True)
         assert Says().outputLoad() == (str(tmp_path / "there"), 3)
+
+
+SLOW_AND_QUICK = """
+import os, subprocess, sys, time
+import d6tpipe
+
+class Quick(d6tpipe.tasks.TaskPickle):
+    def run(self):
+        while not os.path.exists(os.path.join(LOG, "slow has begun")):
+            time.sleep(0.01)
+        self.save(1)
+
+class Slow(d6tpipe.tasks.TaskPickle):
+    def run(self):
+        open(os.path.join(LOG, "slow has begun"), "w").close()
+        code = f"import d6tpipe, {__name__} as flow; d6tpipe.set_dir({str(d6tpipe.settings.dirpath)!r}); "
+        code += "assert d6tpipe.run(flow.Quick()); print(flow.Quick().outputLoad())"
+        path = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+        environ = {**os.environ, "PYTHONPATH": path}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environ
+        )
+        assert done.returncode == 0, done.stderr
+        self.save(done.stdout)
+"""
+
+
+def test_what_has_ended_is_free_for_others_while_a_long_body_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: Any, remote: bool
+) -> None:
+    if executor == "serial" or remote:
+        pytest.skip("one after the other" if executor == "serial" else "the worker sees nothing of it")
+    name = f"flow_{next(_numbers)}"
+    (tmp_path / f"{name}.py").write_text(f"LOG = {str(tmp_path)!r}\n{SLOW_AND_QUICK}")
+    monkeypatch.syspath_prepend(tmp_path)
+    flow = importlib.import_module(name)
+    monkeypatch.setattr("d6tpipe.ledger._BATCH_SECONDS", 0)  # each is locked by itself
+    result = run([flow.Quick(), flow.Slow()], executor)
+    assert result.ok, result.failures
+    assert flow.Slow().outputLoad().endswith("1\n")

@@ -329,6 +329,68 @@ def test_pdb_opens_the_debugger_at_the_frame_that_failed(isolated):
     assert (2, True) == (refused.returncode, "--pdb runs the tasks one by one" in refused.stderr)
 
 
+def test_trace_opens_the_debugger_where_each_body_begins(isolated):
+    (isolated / "steps.py").write_text(
+        textwrap.dedent(
+            """
+            import d6tpipe
+            class First(d6tpipe.tasks.TaskPickle):
+                def run(self):
+                    a = 20
+                    b = a + 1
+                    self.save(b)
+            @d6tpipe.requires(First)
+            class Second(d6tpipe.tasks.TaskPickle):
+                def run(self):
+                    self.save(2 * self.inputLoad())
+            """
+        )
+    )
+
+    def typed(text, *options):
+        return subprocess.run(
+            [sys.executable, "-m", "d6tpipe", "run", "steps.py:Second", "--trace", *options],
+            input=text, cwd=isolated, capture_output=True, text=True,
+        )  # fmt: skip
+
+    done = typed("n\nn\np b * 2\nc\np self.inputLoad()\nq\n")
+    assert "-> a = 20" in done.stdout and "(Pdb) 42" in done.stdout and "(Pdb) 21" in done.stdout, done.stdout
+    assert (1, True) == (done.returncode, "BdbQuit" in done.stderr)
+    done = typed("c\n")
+    assert "First() begins" not in done.stdout and 0 == done.returncode, done.stderr
+    refused = typed("", "--executor", "threads")
+    assert (2, True) == (refused.returncode, "--trace runs the tasks one by one" in refused.stderr)
+
+
+def test_locals_are_shown_on_request(isolated):
+    (isolated / "bad.py").write_text(
+        textwrap.dedent(
+            """
+            import d6tpipe
+            class Evil:
+                def __repr__(self):
+                    raise KeyError("no")
+            def helper(number):
+                evil, long = Evil(), "x" * 1000
+                raise ValueError("wrong")
+            class Bad(d6tpipe.tasks.TaskPickle):
+                def run(self):
+                    try:
+                        helper(41)
+                    except ValueError as error:
+                        raise RuntimeError("again") from error
+            """
+        )
+    )
+    for options in ([], ["-n", "2"]):
+        command = [sys.executable, "-m", "d6tpipe", "run", "bad.py:Bad", *options]
+        plain = subprocess.run(command, cwd=isolated, capture_output=True, text=True)
+        assert "number = 41" not in plain.stderr
+        shown = subprocess.run([*command, "--show-locals"], cwd=isolated, capture_output=True, text=True)
+        for words in ("number = 41", "evil = <Evil whose repr raises", "(1002 characters)", "self = Bad()"):
+            assert words in shown.stderr, shown.stderr
+
+
 def test_x_stops_at_the_first_failure(here, project):
     done = here("run", "broken.py", "-x")
     assert done.returncode == 1

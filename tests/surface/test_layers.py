@@ -52,6 +52,7 @@ LAYERS = {
     "d6tpipe.acceptance": (2, "call"),
     "d6tpipe.catalogs": (2, "call"),
     "d6tpipe.holds": (2, "call"),
+    "d6tpipe.deadlocks": (2, "call"),
     "d6tpipe.origins": (2, "call"),
     "d6tpipe.removal": (2, "call"),
     "d6tpipe.tokens": (2, "call"),
