@@ -217,15 +217,17 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=300, help="seconds for one measurement")
     parser.add_argument("--peers", help="a Python that has luigi, joblib, pytask and pytask-parallel")
     parser.add_argument("--environments", type=Path, default=ROOT / ".benchmarks")
+    parser.add_argument("--scratch", type=Path, help="where data folders go; kept, if given")
     parser.add_argument("--json", type=Path, help="also write the raw figures here")
     options = parser.parse_args()
     cases = {case: Found() for case in CASES if case in options.only}
-    scratch = Path(tempfile.mkdtemp(prefix="d6tpipe-benchmark-"))
+    scratch = options.scratch or Path(tempfile.mkdtemp(prefix="d6tpipe-benchmark-"))
     before = load()
     try:
         measure(cases, options, scratch.resolve())
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if options.scratch is None:
+            shutil.rmtree(scratch, ignore_errors=True)
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} processors, load {before} before and {load()} after")
     print(render(cases, options.rounds))
     if options.json:
