@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from d6tpipe.catalogs import catalog, clean
     from d6tpipe.explanations import explain
     from d6tpipe.plans import plan
+    from d6tpipe.points import product, zipped
+    from d6tpipe.sweeps import sweep
     from d6tpipe.tasklogs import log
     from d6tpipe.tokens import Token
 
@@ -76,16 +78,19 @@ __all__ = [
     "pipes",  # noqa: F405
     "plan",
     "preview",
+    "product",
     "requires",
     "run",
     "set_dir",
     "settings",
     "show",
+    "sweep",
     "targets",
     "taskflow_downstream",
     "taskflow_upstream",
     "tasks",
     "utils",  # noqa: F405
+    "zipped",
 ]
 
 # Not every program needs them, and each would pay for the import.
@@ -98,6 +103,9 @@ _FUNCTIONS = {
     "forget": "acceptance",
     "log": "tasklogs",
     "plan": "plans",
+    "product": "points",
+    "sweep": "sweeps",
+    "zipped": "points",
     "Token": "tokens",
 }
 

@@ -14,7 +14,7 @@ from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.errors import shown, warn
 from d6tpipe.examiner import Examiner, content_of, outputs_of, stat_of, stats_of, store_of
 from d6tpipe.failpoints import fail_point
-from d6tpipe.flow import build_graph
+from d6tpipe.graphs import build_graph
 from d6tpipe.holds import batches, busy_error, held, holder
 from d6tpipe.interfaces import ReasonKind, Standing
 from d6tpipe.ledger import TaskLedger, new_run_id

@@ -10,7 +10,7 @@ from d6tpipe import settings
 from d6tpipe.acceptance import meant
 from d6tpipe.errors import GraphError
 from d6tpipe.examiner import Examiner, store_of
-from d6tpipe.flow import as_tasks, build_graph
+from d6tpipe.graphs import as_tasks, build_graph
 from d6tpipe.holds import holder
 from d6tpipe.origins import parameters_in
 from d6tpipe.policy import Policy

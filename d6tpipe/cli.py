@@ -32,6 +32,7 @@ from d6tpipe.errors import (
 )
 from d6tpipe.examiner import Examiner
 from d6tpipe.explanations import explain
+from d6tpipe.graphs import build_graph
 from d6tpipe.interfaces import Event, EventKind, ReasonKind, Standing, State
 from d6tpipe.plans import plan
 from d6tpipe.policy import Policy
@@ -233,7 +234,7 @@ def _preview(target: str, words: tuple[str, ...], folder: str | None, policy: Ma
     if not any(policy.values()):
         flow.preview(selection.tasks)
         return OK
-    _, goals, view = flow.build_graph(selection.tasks, examiner=Examiner(Policy(**policy)))
+    _, goals, view = build_graph(selection.tasks, examiner=Examiner(Policy(**policy)))
     for goal in goals:
         click.echo(tree_text(goal, mode=view.mode))
     return OK

@@ -11,11 +11,12 @@ import click
 from luigi.task import flatten
 
 import d6tpipe
-from d6tpipe import flow, settings
+from d6tpipe import settings
 from d6tpipe.acceptance import Survey, survey
 from d6tpipe.catalogs import catalog, removal
 from d6tpipe.cli_shared import OK, SHOWN, command, folder_option, group, print_table
 from d6tpipe.cli_target import Selection, import_from_here, in_module, select_tasks
+from d6tpipe.graphs import build_graph
 from d6tpipe.removal import in_bytes
 from d6tpipe.tasklogs import log
 from d6tpipe.tasks.external import is_external
@@ -216,7 +217,7 @@ def _to_reset(selection: Selection, upstream: bool, downstream: bool) -> list[An
         for one in in_module(selection.module):
             if not one.lacks({}):
                 tasks += one.make({})
-    graph, goals, _ = flow.build_graph(list(dict.fromkeys(tasks)), judged=False)
+    graph, goals, _ = build_graph(list(dict.fromkeys(tasks)), judged=False)
     nodes = {}
     for task in selection.tasks:
         node = graph.find(task)

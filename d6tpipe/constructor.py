@@ -25,6 +25,7 @@ from d6tpipe import settings
 from d6tpipe.binding import BINDING
 from d6tpipe.errors import DeclarationError, ParameterError
 from d6tpipe.identity import UNSAFE, nearest, task_id_text
+from d6tpipe.parameters import TaskInstanceParameter
 from d6tpipe.values import canonical, emit_text, fast_type, strict_key, text
 
 __all__ = ["BLUEPRINTS", "MISSING", "Blueprint", "blueprint", "drop_blueprint"]
@@ -70,6 +71,8 @@ class Blueprint:
     by_name : dict of str to luigi.Parameter
     identity_names : tuple of str
         Parameters that enter the task id, sorted.
+    instances_in : tuple of str
+        Parameters whose values are tasks.
     older_texts : dict of str to dict
         Parameter name -> canonical text -> the text that d6tflow would have put in the id for a value that was
         given in another spelling (``FloatParameter(5)``: "5.0" -> "5").
@@ -92,6 +95,9 @@ class Blueprint:
                 for name, parameter in self.parameters
                 if parameter.significant and parameter.visibility == ParameterVisibility.PUBLIC
             )
+        )
+        self.instances_in = tuple(
+            [name for name, parameter in self.parameters if isinstance(parameter, TaskInstanceParameter)]
         )
         self.ignores_defaults = any(
             getattr(self.by_name[name], "ignore_default", False) for name in self.identity_names

@@ -35,6 +35,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from d6tpipe.identity import label
+
 __all__ = [
     "BodyError",
     "BuildError",
@@ -121,9 +123,12 @@ def _show(task: object) -> str:
 
 
 def shown(task: object) -> str:
-    """Return the ``repr`` of a task, or what can be said without it if it raises."""
+    """Return a task as it is shown everywhere: its label if a sweep has given it an id, else its ``repr``.
+
+    If that raises, what can be said without it.
+    """
     try:
-        return repr(task)
+        return label(task) if "_ids" in getattr(task, "__dict__", ()) else repr(task)
     except Exception as error:  # noqa: BLE001  (a message about a failure must not fail itself)
         return f"{type(task).__qualname__}(...) (its repr raised {type(error).__name__})"
 

@@ -18,7 +18,7 @@ from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.engine.plan import Plan
 from d6tpipe.errors import GraphError
 from d6tpipe.examiner import Examiner, joins, outputs_of, stat_of, store_of
-from d6tpipe.flow import as_tasks, build_graph
+from d6tpipe.graphs import as_tasks, build_graph
 from d6tpipe.interfaces import Reason, ReasonKind, Standing, State
 from d6tpipe.machine import host_name
 from d6tpipe.policy import Policy

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -20,12 +19,12 @@ from d6tpipe.binding import LOADING, Unanswered
 from d6tpipe.bodies import BodyRunner, failure_of, missing_input
 from d6tpipe.capture import SHOW_CAPTURE, PythonCapture
 from d6tpipe.engine.build import build
-from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.engine.limits import Limits
 from d6tpipe.engine.plan import Plan
 from d6tpipe.errors import GraphError, ParameterError, StorageError, shown, warn
 from d6tpipe.examiner import Examiner
+from d6tpipe.graphs import as_tasks, build_graph
 from d6tpipe.identity import nearest
 from d6tpipe.interfaces import Event, EventKind, Failure, State
 from d6tpipe.ledger import TaskLedger, new_run_id
@@ -36,7 +35,6 @@ from d6tpipe.tasklogs import link
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.external import is_external
 from d6tpipe.tasks.outputs import mirrored
-from d6tpipe.taskview import TaskView
 from d6tpipe.trees import tree_text
 from d6tpipe.wording import Words
 
@@ -72,74 +70,6 @@ _LUIGI_OPTIONS = frozenset(
 )  # fmt: skip
 
 
-# ---- graphs
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from walking a growing graph again and again (a quarter of the time)."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            if not gc.get_freeze_count():  # what was made here is old from the start: no young collection over it all
-                gc.freeze()
-                gc.unfreeze()
-            gc.enable()
-
-
-def as_tasks(tasks: Any) -> list[Any]:
-    """Return a list of tasks for a task, or a collection or mapping of tasks."""
-    if isinstance(tasks, luigi.Task):
-        return [tasks]
-    if isinstance(tasks, Mapping):
-        tasks = tasks.values()
-    if isinstance(tasks, type) or not isinstance(tasks, Iterable) or isinstance(tasks, str):
-        tasks = [tasks]
-    found = list(tasks)
-    for task in found:
-        if not isinstance(task, luigi.Task):
-            name = getattr(task, "__name__", None)
-            raise GraphError(
-                "This is not a task",
-                facts={"got": repr(task)},
-                hint=f"Make an instance: {name}(...)." if isinstance(task, type) else "Pass tasks, or a list of tasks.",
-            )
-    return found
-
-
-def build_graph(
-    tasks: Any, prune: bool = False, judged: bool = True, examiner: Examiner | None = None
-) -> tuple[Graph, list[Node], TaskView]:
-    """Return the graph of `tasks`, the nodes of `tasks` in it, and the view it was made with.
-
-    Parameters
-    ----------
-    tasks : task, collection or mapping of tasks
-    prune : bool
-        Look no further below complete plain luigi tasks and external tasks, as luigi does when it runs.
-    judged : bool
-        Also find out what is complete, and what is stale.
-    examiner : Examiner, optional
-        By default one for a question.
-
-    Effects
-    -------
-    None; nothing is made on disk.
-    """
-    roots = as_tasks(tasks)
-    view = TaskView(prune, examiner or Examiner(Policy() if judged else Policy("ignore")))
-    with _no_collection():
-        if len(roots) > 1:
-            view.ask_in_bulk(roots)
-        goals = view.graph.add(roots)
-        if judged:
-            judge(view.graph.order, view)
-    return view.graph, goals, view
-
-
 # ---- running
 
 
@@ -160,6 +90,8 @@ def run(
     stale_ok: Any = None,
     dry_run: bool = False,
     max_failures: int | None = None,
+    select: str | None = None,
+    marks: str | None = None,
     resources: Mapping[str, float] | None = None,
     scheduler: str | None = None,
     claim: bool = False,
@@ -209,6 +141,11 @@ def run(
         Run and write nothing; the result says what would be built.
     max_failures : int, optional
         Start nothing more after so many failures.
+    select : str, optional
+        Build only what this expression selects of `tasks` and of all they require, and what that needs; see "Selecting
+        tasks" in the documentation.
+    marks : str, optional
+        The same with an expression of marks: "costly and not slow".
     resources : mapping of str to number, optional
         How much there is of what tasks use (luigi's ``resources = {"db": 1}``): bodies that need more together wait. By
         default what the section ``[resources]`` of luigi's configuration says; what nobody names there is one of.
@@ -243,6 +180,8 @@ def run(
         If something failed and `abort`; holds every failure.
     GraphError
         If the requirements do not make a graph; nothing was run.
+    ExpressionError, NothingSelectedError
+        `select` or `marks` is wrong, or selects nothing; nothing was run.
     KeyboardInterrupt
         The body that runs is given up, nothing more starts; what was built stays.
     """
@@ -266,6 +205,10 @@ def run(
     graph, goals, view = build_graph(roots, prune=not forcing, examiner=examiner)
     for option in examiner.policy.unmatched(node.task for node in graph.order):
         warn(f"{option}={freeze if option == 'freeze' else stale_ok!r}: no task of the flow is meant")
+    if select is not None or marks is not None:
+        from d6tpipe.selection import select_nodes
+
+        goals = select_nodes(graph.order, view, select, marks)
     again = _forced_nodes(graph, goals, forced, forced_all, forced_all_upstream) if forcing else frozenset()
     again = frozenset(node for node in again if not is_external(node.task))
     if confirm and any(node.complete for node in again):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from hashlib import md5
 
-__all__ = ["FILE_NAME_BYTES", "UNSAFE", "file_name", "nearest", "task_id_text"]
+__all__ = ["FILE_NAME_BYTES", "UNSAFE", "file_name", "label", "nearest", "task_id_text"]
 
 FILE_NAME_BYTES = 255
 """The longest file name that the usual file systems take."""
@@ -63,6 +63,14 @@ def file_name(task_id: str, key: str, extension: str) -> str:
     tail = f"_{digest}-{key}.{extension}"
     room = FILE_NAME_BYTES - len(tail.encode())
     return task_id.encode()[:room].decode(errors="ignore") + tail
+
+
+def label(task: object) -> str:
+    """Return a task with its module: ``module.Class[id]`` if a sweep has given it an id, else with its parameters."""
+    cls = type(task)
+    module = "" if cls.__module__ == "__main__" else f"{cls.__module__}."
+    ids = task.__dict__.get("_ids")
+    return f"{module}{cls.__qualname__}[{ids[-1]}]" if ids else f"{module}{task!r}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

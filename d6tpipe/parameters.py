@@ -20,6 +20,9 @@ from luigi import date_interval
 from luigi.parameter import ParameterVisibility
 from typing_extensions import TypeVar
 
+from d6tpipe.errors import DeclarationError
+from d6tpipe.task_values import task_from_text, task_text
+
 if TYPE_CHECKING:
     from luigi.parameter import _NoValueType
     from typing_extensions import TypedDict, Unpack
@@ -46,7 +49,7 @@ __all__ = [
     # containers
     "DictParameter", "ListParameter", "TupleParameter",
     # other
-    "PathParameter", "TaskParameter",
+    "PathParameter", "TaskInstanceParameter", "TaskParameter",
     # the same, None included
     "OptionalParameter", "OptionalStrParameter", "OptionalIntParameter", "OptionalFloatParameter",
     "OptionalBoolParameter", "OptionalNumericalParameter", "OptionalChoiceParameter", "OptionalDictParameter",
@@ -427,3 +430,72 @@ class OptionalPathParameter(PathParameter, luigi.OptionalPathParameter):  # type
 
 class TaskParameter(Parameter[type[TaskClass]], luigi.TaskParameter[TaskClass]):
     """A task class, also given by its family."""
+
+
+class TaskInstanceParameter(Parameter[TaskClass]):
+    """A task as a value: part of the identity of the task that has it, and built before it.
+
+    The body finds it under the name of the parameter (``self.data.outputLoad()``). It is no part of ``requires()``,
+    ``input()`` and ``inputLoad()``.
+
+    Parameters
+    ----------
+    task_class : task class, optional
+        What the value must be an instance of; any task by default.
+    default : task, optional
+    **keywords
+        As of `Parameter`.
+
+    Notes
+    -----
+    Its text, on luigi's command line too, is JSON:
+    ``{"class": "Prepare", "module": "flow", "params": {"subset": "a"}}``.
+    """
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            task_class: type[TaskClass] = ...,
+            default: TaskClass | _NoValueType | None = ...,
+            **keywords: Unpack[_Keywords],
+        ) -> None: ...
+
+    else:
+
+        def __init__(self, task_class=luigi.Task, *args, **keywords):
+            if not (isinstance(task_class, type) and issubclass(task_class, luigi.Task)):
+                raise DeclarationError(
+                    "TaskInstanceParameter needs a task class",
+                    facts={"got": repr(task_class)},
+                    hint="Write TaskInstanceParameter(Prepare).",
+                )
+            super().__init__(*args, **keywords)
+            self.task_class = task_class
+
+    task_class: type[luigi.Task] = luigi.Task
+
+    def normalize(self, x: Any) -> Any:
+        """Return the task; text is read as JSON."""
+        task = task_from_text(x) if isinstance(x, str) else x
+        if isinstance(task, self.task_class):
+            return task
+        if _same_name(type(task), self.task_class):  # of a notebook cell that was run again
+            return task
+        if isinstance(task, type) and issubclass(task, luigi.Task):
+            raise ValueError(f"expected a task, got the class {task.__name__}; add the parentheses")
+        raise ValueError(f"expected a task of the class {self.task_class.__name__}, got {x!r:.200}")
+
+    def parse(self, x: str) -> Any:
+        """Return the task that a text stands for."""
+        return self.normalize(x)
+
+    def serialize(self, x: Any) -> str:
+        """Return the text of a task."""
+        return "" if x is None else task_text(x)
+
+
+def _same_name(cls: type, wanted: type) -> bool:
+    return any(
+        [(base.__module__, base.__qualname__) == (wanted.__module__, wanted.__qualname__) for base in cls.__mro__]
+    )

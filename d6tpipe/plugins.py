@@ -69,6 +69,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "hand_run": "d6tpipe.hand_runs:HandRun",
         "requirements_complete": "d6tpipe.taskview:requirements_complete",
         "run": "d6tpipe.flow:run",
+        "select_in": "d6tpipe.selection:select_in",
         "shipper": "d6tpipe.shipping:Shipper",
         "taskflow_upstream": "d6tpipe.flow:taskflow_upstream",
     },

@@ -61,6 +61,7 @@ executor: str | None
 scheduler: str | None
 show_capture: str
 show_locals: bool
+marks: str | None
 parameter_count: int
 parameter_length: int
 generation: int
@@ -103,6 +104,7 @@ _KEYS: dict[str, tuple[Any, str | tuple[str, ...], str]] = {
         "what of the output of a failed task is shown at the end of a run",
     ),
     "show_locals": (False, "flag", "the traceback of a failed task has the values of the variables in each frame"),
+    "marks": (None, "text or none", "the marks that tasks may have, separated by commas; none: any"),
     "parameter_count": (20, "count", "how many values the readable part of a task id has"),
     "parameter_length": (64, "count", "how many characters of each"),
 }

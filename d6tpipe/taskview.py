@@ -15,6 +15,7 @@ from luigi.task import BulkCompleteNotImplementedError, flatten
 
 from d6tpipe import cache, plugins, settings
 from d6tpipe.binding import bound
+from d6tpipe.constructor import blueprint
 from d6tpipe.engine.freshness import joined_digest
 from d6tpipe.engine.graph import Graph
 from d6tpipe.errors import GraphError, PipeError, warn
@@ -23,7 +24,9 @@ from d6tpipe.interfaces import Evidence, Finding
 from d6tpipe.policy import Policy
 from d6tpipe.stores import Store
 from d6tpipe.targets import CacheTarget, DataTarget
+from d6tpipe.task_values import tasks_of_values
 from d6tpipe.tasks import TaskAggregator, TaskData
+from d6tpipe.tasks.base import Task
 from d6tpipe.tasks.external import declared_external, is_external, plain_option
 from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.tasks.outputs import has_older_name, layout, locate
@@ -45,8 +48,8 @@ class _Kind:
     """What the view knows of one class."""
 
     __slots__ = (
-        "aggregator", "demands", "external", "family", "known", "leaf", "luigi", "may_vary", "mode", "own_rule",
-        "plain_needs", "tracked", "wrapper",
+        "aggregator", "demands", "external", "family", "instances_in", "known", "leaf", "luigi", "may_vary", "mode",
+        "own_rule", "plain_needs", "tracked", "wrapper",
     )  # fmt: skip
 
     def __init__(self, cls: type, known: Known) -> None:
@@ -60,10 +63,14 @@ class _Kind:
         self.external = declared_external(cls)
         self.may_vary = isinstance(getattr(cls, "external", None), (luigi.Parameter, property))
         self.plain_needs = (
-            cls.deps is luigi.Task.deps and cls._requires is luigi.Task._requires  # type: ignore[attr-defined]
+            cls.deps in (luigi.Task.deps, Task.deps) and cls._requires is luigi.Task._requires  # type: ignore[attr-defined]
         )
         # a class that never says what it requires need not be asked
-        self.leaf = data and self.plain_needs and cls.requires is luigi.Task.requires  # type: ignore[attr-defined]
+        self.instances_in = () if self.luigi else blueprint(cls).instances_in
+        self.leaf = (
+            data and self.plain_needs and not self.instances_in
+            and cls.requires is luigi.Task.requires  # type: ignore[attr-defined]
+        )  # fmt: skip
         self.demands = (
             cls.process_resources is not luigi.Task.process_resources  # type: ignore[attr-defined]
             or cls.resources is not luigi.Task.resources  # type: ignore[attr-defined]
@@ -204,6 +211,8 @@ class TaskView:
                     facts={"error": f"{type(error).__name__}: {error}"},
                     hint="Mend requires(); nothing was run.",
                 ) from error
+        if kind.instances_in:
+            tasks = list(dict.fromkeys([*tasks_of_values(task, kind.instances_in), *tasks]))
         kinds, bulk = self._kinds, False
         for need in tasks:
             known = kinds.get(need.__class__)

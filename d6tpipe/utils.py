@@ -9,6 +9,7 @@ from typing import Any
 
 from d6tpipe import flow, plugins, trees
 from d6tpipe.errors import ParameterError
+from d6tpipe.graphs import build_graph
 
 __all__ = [
     "generate_exps_for_multi_param",
@@ -128,7 +129,7 @@ def print_tree(
     clip_params : bool
         Whether only the first parameter is shown.
     """
-    _, (goal,), _ = flow.build_graph(task)
+    _, (goal,), _ = build_graph(task)
     return trees.tree_text(goal, indent, last, show_params, clip_params)
 
 

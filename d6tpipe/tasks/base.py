@@ -13,6 +13,7 @@ from luigi.parameter import ParameterVisibility
 from d6tpipe.binding import SHIPPED, binding_for, bound, runs_now
 from d6tpipe.constructor import blueprint
 from d6tpipe.errors import ParameterError
+from d6tpipe.task_values import tasks_of_values
 from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.tasks.outputs import absolute
 from d6tpipe.values import text
@@ -76,7 +77,9 @@ class Task(luigi.Task, metaclass=TaskMeta):
         plan = blueprint(type(self))
         values = self.__dict__
         shown = [
-            f"{name}={values[name]!r}" if isinstance(values[name], str) else f"{name}={text(parameter, values[name])}"
+            f"{name}={values[name]!r}"
+            if isinstance(values[name], (str, luigi.Task))
+            else f"{name}={text(parameter, values[name])}"
             for name, parameter in plan.parameters
             if parameter.significant and parameter.visibility != ParameterVisibility.PRIVATE and name in values
         ]
@@ -187,6 +190,12 @@ class Task(luigi.Task, metaclass=TaskMeta):
         """
         with bound(self._binding):
             return blueprint(type(self)).clone(self, cls or type(self), kwargs)
+
+    def deps(self) -> Any:
+        """Return what has to be built first: what `requires` returns, and tasks that are values of parameters."""
+        wanted = super().deps()
+        names = blueprint(type(self)).instances_in
+        return [*tasks_of_values(self, names), *wanted] if names else wanted
 
     def input(self) -> Any:
         """Return the targets of what `requires` returns, in the same structure."""

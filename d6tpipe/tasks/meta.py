@@ -160,9 +160,24 @@ def raw_requires(method: Callable[[Any], Any], task: Any) -> Any:
 
 def _listed(wanted: Any) -> Any:
     """Return a list for a generator, so that the tasks are made here and now, bound like the one that asks."""
-    if wanted.__class__ in _USUAL or wanted.__class__.__class__ is TaskMeta:
+    kind = wanted.__class__
+    if kind.__class__ is TaskMeta:
         return wanted
-    return list(wanted) if hasattr(wanted.__class__, "__next__") else wanted
+    if kind in _USUAL:
+        members = wanted.values() if kind is dict else wanted
+        return _plain(wanted) if any([hasattr(member, "task_at") for member in members]) else wanted
+    if hasattr(kind, "task_at"):
+        return dict(wanted.items())
+    return list(wanted) if hasattr(kind, "__next__") else wanted
+
+
+def _plain(wanted: Any) -> Any:
+    """Return a structure with dicts in the place of sweeps: luigi knows no other mapping."""
+    if hasattr(wanted, "task_at"):
+        return dict(wanted.items())
+    if isinstance(wanted, dict):
+        return {name: _plain(member) for name, member in wanted.items()}
+    return [_plain(member) for member in wanted] if isinstance(wanted, (list, tuple)) else wanted
 
 
 def _wrap_run(method: Callable[..., Any]) -> Callable[..., Any]:

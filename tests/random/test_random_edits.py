@@ -26,7 +26,7 @@ from d6tpipe import cache, constructor, definitions, examiner, fingerprint, plug
 from d6tpipe.declared import env
 from d6tpipe.examiner import Examiner
 from d6tpipe.fingerprint import source
-from d6tpipe.flow import build_graph
+from d6tpipe.graphs import build_graph
 from d6tpipe.policy import Policy
 from d6tpipe.stores import MEMORY, store_at
 

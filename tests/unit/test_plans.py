@@ -12,7 +12,7 @@ import d6tpipe
 import d6tpipe.declared
 from d6tpipe.errors import ParameterError
 from d6tpipe.examiner import store_of
-from d6tpipe.flow import build_graph
+from d6tpipe.graphs import build_graph
 from d6tpipe.interfaces import Reason, ReasonKind, State
 from d6tpipe.plans import plan
 from d6tpipe.tasks import TaskAggregator, TaskPickle

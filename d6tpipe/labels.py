@@ -1,0 +1,71 @@
+"""What tasks are called beside their identity: ids that sweeps give them, tags, marks of single tasks.
+
+None of it is part of the identity: the same task may have several ids, and goes by the one it got last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from d6tpipe.errors import ParameterError
+
+__all__ = ["add_id", "check_id", "ids_of", "marks_of", "own_tags", "set_marks", "set_tags"]
+
+_LONGEST = 200
+
+
+def check_id(name: Any) -> str:
+    """Return an id.
+
+    Raises
+    ------
+    ParameterError
+        It is no text, or has brackets or a line break.
+    """
+    if isinstance(name, str) and name and len(name) <= _LONGEST and name.isprintable() and not set(name) & set("[]"):
+        return name
+    raise ParameterError(
+        "An id must be printable text without brackets",
+        facts={"id": f"{name!r:.300}", "type": type(name).__name__},
+        hint=f"Ids are shown as Class[id]; give a text of 1 to {_LONGEST} characters.",
+    )
+
+
+def add_id(task: Any, name: str) -> None:
+    """Give a task an id; the last one is shown."""
+    known = task.__dict__.get("_ids")
+    if known is None or known == (name,):
+        task.__dict__["_ids"] = (name,)
+    else:
+        task.__dict__["_ids"] = (*[other for other in known if other != name], name)
+
+
+def ids_of(task: Any) -> tuple[str, ...]:
+    """Return the ids of a task, the one that is shown last."""
+    found: tuple[str, ...] = task.__dict__.get("_ids", ())
+    return found
+
+
+def set_tags(task: Any, tags: Mapping[str, Any]) -> None:
+    """Add tags to a task."""
+    known = task.__dict__.get("_tags")
+    task.__dict__["_tags"] = tags if known is None else {**known, **tags}
+
+
+def own_tags(task: Any) -> Mapping[str, Any]:
+    """Return the tags that were given to a task itself."""
+    found: Mapping[str, Any] = task.__dict__.get("_tags") or {}
+    return found
+
+
+def set_marks(task: Any, marks: Iterable[str] | str) -> None:
+    """Mark one task with words, besides those of its class."""
+    words = {marks} if isinstance(marks, str) else set(marks)
+    task.__dict__["_marks"] = frozenset(words | set(task.__dict__.get("_marks", ())))
+
+
+def marks_of(task: Any) -> frozenset[str]:
+    """Return the words that a single task was marked with."""
+    found: frozenset[str] = task.__dict__.get("_marks", frozenset())
+    return found

@@ -1,0 +1,230 @@
+"""Which tasks an expression selects: tasks and graphs as `expressions` looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any
+
+import luigi
+
+from d6tpipe import settings
+from d6tpipe.declared import class_option
+from d6tpipe.errors import NothingSelectedError
+from d6tpipe.expressions import MISSING, near_misses, parse, parse_marks
+from d6tpipe.graphs import as_tasks, build_graph
+from d6tpipe.identity import label
+from d6tpipe.interfaces import ReasonKind, Standing
+from d6tpipe.labels import ids_of, marks_of, own_tags
+
+__all__ = ["narrowed", "select_in", "select_nodes", "state_word"]
+
+_BUILT_IN_MARKS = ("freeze", "skip")
+
+
+def select_nodes(nodes: Sequence[Any], view: Any, expression: str | None, marks: str | None) -> list[Any]:
+    """Return the judged nodes of a graph that expressions select, in order.
+
+    Raises
+    ------
+    ExpressionError
+        An expression is wrong, or it compares what cannot be compared; the message names the column.
+    NothingSelectedError
+        Nothing is selected; the message has what comes near.
+    """
+    world = _World([node.task for node in nodes], lambda: (nodes, view))
+    return [nodes[number] for number in _selected(world, expression, marks)]
+
+
+def select_in(sweep: Any, expression: str | None, marks: str | None) -> list[int]:
+    """Return the positions of the tasks of a sweep that expressions select; raises as `select_nodes` does."""
+    tasks = sweep.tasks
+    return _selected(_World(tasks, lambda: _judged(tasks)), expression, marks)
+
+
+def narrowed(tasks: Any, expression: str | None, marks: str | None) -> list[Any]:
+    """Return those of tasks and of all they require that expressions select; raises as `select_nodes` does."""
+    if expression is None and marks is None:
+        return as_tasks(tasks)
+    graph, _, view = build_graph(tasks)
+    return [node.task for node in select_nodes(graph.order, view, expression, marks)]
+
+
+def _judged(tasks: Sequence[Any]) -> tuple[Sequence[Any], Any]:
+    _, goals, view = build_graph(tasks)
+    return goals, view
+
+
+def _selected(world: _World, expression: str | None, marks: str | None) -> list[int]:
+    found: set[int] | None = None
+    if marks is not None:
+        known = {*_BUILT_IN_MARKS, *registered_marks(), *world.all_marks()}
+        found = parse_marks(marks, known).evaluate(world)
+    wanted = None if expression is None else parse(expression)
+    if wanted is not None:
+        found = wanted.evaluate(world, among=found)
+    if found is None:
+        return list(range(world.size))
+    if not found:
+        near = [] if wanted is None else near_misses(wanted, world.labels)
+        raise NothingSelectedError(
+            "No task is selected",
+            facts={
+                **({} if expression is None else {"expression": expression}),
+                **({} if marks is None else {"marks": marks}),
+                "tasks looked at": world.size,
+            },
+            hint=f"Did you mean: {'; '.join(near)}?"
+            if near
+            else "d6tpipe list TARGET shows the tasks and their labels.",
+        )
+    return sorted(found)
+
+
+def registered_marks() -> list[str]:
+    """Return the marks that the settings name."""
+    return [word.strip() for word in (settings.marks or "").split(",") if word.strip()]
+
+
+def state_word(node: Any, view: Any) -> str:
+    """Return the state of a judged node in one word, as `interfaces.State` spells it, or "missing".
+
+    "failed": its last attempt failed. "pending": its outputs are there, but it has to be built again.
+    """
+    if node.complete:
+        if node.standing in (Standing.STALE, Standing.UNTRACKED) and view.mode(node) == "frozen":
+            return "frozen"
+        return "stale" if node.standing is Standing.STALE else "fresh"
+    if any(reason.kind is ReasonKind.FAILED for reason in node.reasons):
+        return "failed"
+    return "pending" if node.present else "missing"
+
+
+class _World:
+    """Tasks as the items that an expression is about; see `expressions.World`."""
+
+    def __init__(self, tasks: Sequence[Any], judged: Any) -> None:
+        self._tasks = tasks
+        self._judge = judged
+        self._class_marks: dict[type, frozenset[str]] = {}
+
+    @property
+    def size(self) -> int:
+        return len(self._tasks)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        return [label(task) for task in self._tasks]
+
+    def words(self, item: int) -> Iterable[str]:
+        task = self._tasks[item]
+        found = [self.labels[item], *self.marks(item)]
+        tags = own_tags(task)
+        if tags:
+            found += [f"{name}={_tag_text(value)}" for name, value in tags.items()]
+        return found
+
+    def marks(self, item: int) -> Collection[str]:
+        task = self._tasks[item]
+        cls = type(task)
+        found = self._class_marks.get(cls)
+        if found is None:
+            found = self._class_marks[cls] = frozenset(class_option(cls, "marks", frozenset()))
+        own = marks_of(task)
+        return found | own if own else found
+
+    def all_marks(self) -> set[str]:
+        return {word for item in range(self.size) for word in self.marks(item)}
+
+    def ids(self, item: int) -> Collection[str]:
+        return ids_of(self._tasks[item])
+
+    def module(self, item: int) -> str:
+        return str(type(self._tasks[item]).__module__)
+
+    def family(self, item: int) -> str:
+        return type(self._tasks[item]).__name__
+
+    def parameter(self, item: int, path: Sequence[str]) -> Any:
+        task = self._tasks[item]
+        value = _attribute(task, path[0])
+        if value is MISSING:
+            return own_tags(task).get(".".join(path), MISSING)
+        for name in path[1:]:
+            value = _attribute(value, name)
+            if value is MISSING:
+                return MISSING
+        if isinstance(value, luigi.Task):
+            ids = ids_of(value)
+            return ids[-1] if ids else repr(value)
+        return value
+
+    def parameter_names(self) -> Iterable[str]:
+        seen: dict[type, Any] = {type(task): task for task in self._tasks}
+        names: dict[str, None] = {}
+        for task in seen.values():
+            for name in task.get_param_names(include_significant=True):
+                names[name] = None
+                inner = getattr(task, name)
+                if isinstance(inner, luigi.Task):
+                    names.update(dict.fromkeys(f"{name}.{one}" for one in inner.get_param_names()))
+            names.update(dict.fromkeys(own_tags(task)))
+        return names
+
+    @cached_property
+    def _nodes(self) -> tuple[Sequence[Any], Any]:
+        nodes, view = self._judge()
+        return nodes, view
+
+    def state(self, item: int) -> str:
+        nodes, view = self._nodes
+        return state_word(nodes[item], view)
+
+    def stale(self, item: int) -> bool:
+        return self._nodes[0][item].standing is Standing.STALE
+
+    def downstream(self, items: set[int]) -> set[int]:
+        nodes = self._nodes[0]
+        users: dict[Any, list[int]] = {}
+        for number, node in enumerate(nodes):
+            for need in node.needs:
+                users.setdefault(need, []).append(number)
+        found, pending = set(items), list(items)
+        while pending:
+            for user in users.get(nodes[pending.pop()], ()):
+                if user not in found:
+                    found.add(user)
+                    pending.append(user)
+        return found
+
+    @cached_property
+    def _by_id(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for item, task in enumerate(self._tasks):
+            for name in ids_of(task):
+                found.setdefault(name, []).append(item)
+        return found
+
+    def index_of_id(self, name: str) -> Collection[int]:
+        return self._by_id.get(name, ())
+
+
+def _attribute(value: Any, name: str) -> Any:
+    """Return a parameter of a task, or a member of a mapping."""
+    if isinstance(value, luigi.Task):
+        return value.__dict__.get(name, MISSING) if name in _parameters(type(value)) else MISSING
+    if isinstance(value, Mapping):
+        return value.get(name, MISSING)
+    return MISSING
+
+
+@lru_cache(maxsize=1000)
+def _parameters(cls: Any) -> frozenset[str]:
+    return frozenset(name for name, _ in cls.get_params())
+
+
+def _tag_text(value: Any) -> str:
+    if isinstance(value, luigi.Task):
+        ids = ids_of(value)
+        return ids[-1] if ids else repr(value)
+    return str(value)

@@ -1,0 +1,704 @@
+"""Sweeps: many tasks of a class as one value, an ordered mapping from id to task."""
+
+from __future__ import annotations
+
+import dataclasses
+import string
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import luigi
+
+from d6tpipe import plugins
+from d6tpipe.constructor import blueprint, unknown_parameter
+from d6tpipe.errors import DeclarationError, ParameterError, PipeError, told
+from d6tpipe.identity import nearest
+from d6tpipe.labels import add_id, check_id, set_marks, set_tags
+from d6tpipe.parameters import TaskInstanceParameter
+from d6tpipe.points import Axis, Listed, Point, Points, Product, axes_of
+from d6tpipe.tasks.meta import TaskMeta
+
+__all__ = ["Sweep", "sweep"]
+
+_MOST_TOLD = 20
+
+
+class Sweep(Mapping[str, Any]):
+    """Tasks under ids, in order; made by `sweep`.
+
+    A mapping from id to task: ``FITS["data_0_ols"]``, ``len(FITS)``, ``FITS.items()``. Anything that takes tasks takes
+    a sweep: `run`, `preview`, what ``requires()`` returns, what an aggregator yields. The tasks are made when they are
+    first looked at. An id is a label: to rename or to extend a sweep builds nothing again.
+    """
+
+    def __init__(self, source: _Made | _Held) -> None:
+        self._source = source
+        self._ids: Sequence[str] | None = None
+        self._index: dict[str, int] | None = None
+        self._made: list[Any] = [None] * len(source) if len(source) <= _EAGER_LIST else []
+        self._made_few: dict[int, Any] = {}
+
+    # ---- the mapping
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids, in order.
+
+        Raises
+        ------
+        ParameterError
+            Two of them are equal.
+        """
+        if self._ids is None:
+            ids = self._source.ids()
+            if len(set(ids)) < len(ids):
+                raise _collision(self._source, ids)
+            self._ids = ids
+        return self._ids
+
+    def index(self, name: str) -> int:
+        """Return the position of an id; raises as ``sweep[name]`` does."""
+        if self._index is None:
+            self._index = {one: number for number, one in enumerate(self.ids)}
+        try:
+            return self._index[name]
+        except KeyError:
+            near = nearest(str(name), list(self.ids)[:10_000])
+            raise IdError(
+                f"The sweep has no id {name!r}",
+                facts={"ids": _some(self.ids)},
+                hint=f"Did you mean {near!r}?" if near else "sweep.ids has all of them.",
+            ) from None
+
+    def __getitem__(self, name: str) -> Any:
+        return self.task_at(self.index(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and self.index(name) >= 0
+        except IdError:
+            return False
+
+    def __repr__(self) -> str:
+        kinds = " and ".join(sorted({cls.__name__ for cls in self.classes})) or "nothing"
+        ids = f": {_some(self.ids)}" if len(self) <= _EAGER_LIST else ""
+        return f"<Sweep of {len(self)} {kinds}{ids}>"
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sweep):
+            return NotImplemented
+        return self is other or (list(self.ids) == list(other.ids) and self.tasks == other.tasks)
+
+    # ---- its tasks
+
+    @property
+    def classes(self) -> set[type]:
+        """The classes of the tasks."""
+        return self._source.classes()
+
+    @property
+    def tasks(self) -> list[Any]:
+        """All tasks, in order.
+
+        Raises
+        ------
+        ParameterError
+            Some cannot be made; one message has all of them, with their ids.
+        """
+        bad: dict[str, Exception] = {}
+        found = []
+        for number in range(len(self)):
+            try:
+                found.append(self.task_at(number))
+            except ParameterError as error:
+                bad[self.ids[number]] = error
+        if bad:
+            raise _bad_entries(self.classes, bad)
+        return found
+
+    def task_at(self, number: int) -> Any:
+        """Return the task at a position."""
+        known = self._made[number] if self._made else self._made_few.get(number)
+        if known is None:
+            known = self._source.task(number, self.ids[number])
+            if self._made:
+                self._made[number] = known
+            else:
+                self._made_few[number] = known
+        return known
+
+    def values(self) -> Any:
+        """Return the tasks, in order."""
+        return self.tasks
+
+    def items(self) -> Any:
+        """Return pairs of id and task, in order."""
+        return list(zip(self.ids, self.tasks, strict=True))
+
+    # ---- other sweeps
+
+    def where(self, keep: Callable[[Any], Any]) -> Sweep:
+        """Return the sweep of the tasks for which ``keep(task)`` is true, under their ids."""
+        return self._of([number for number, task in enumerate(self.tasks) if keep(task)])
+
+    def select(self, expression: str | None = None, marks: str | None = None) -> Sweep:
+        """Return the sweep of the tasks that an expression selects, under their ids.
+
+        Parameters
+        ----------
+        expression : str, optional
+            See "Selecting tasks" in the documentation.
+        marks : str, optional
+            Expression of marks.
+
+        Raises
+        ------
+        ExpressionError
+            The expression is wrong; the message names the column.
+        NothingSelectedError
+            Nothing is selected; the message has what comes near.
+        """
+        return self._of(plugins.load("services", "select_in")(self, expression, marks))
+
+    def _of(self, numbers: Sequence[int]) -> Sweep:
+        return Sweep(_Held([(self.ids[number], self.task_at(number)) for number in numbers]))
+
+    def __add__(self, other: Any) -> Sweep:
+        """Return the sweep of the tasks of both; the ids must differ."""
+        if not isinstance(other, Sweep):
+            return NotImplemented
+        return Sweep(_Held([*self.items(), *other.items()]))
+
+    def then(
+        self, cls: type, /, *, into: str | None = None, id: str | None = None, common: Any = None, **axes: Any
+    ) -> Sweep:
+        """Return the sweep of a class over the tasks of this one, and over further values.
+
+        Parameters
+        ----------
+        cls : task class
+            Has a `TaskInstanceParameter` that takes tasks of this sweep.
+        into : str, optional
+            Name of that parameter, if there are several.
+        id : str, optional
+            Template of the ids; by default the id here and the texts of the further values, joined by ``_``.
+        common : mapping, optional
+        **axes
+            Further values; see `sweep`.
+
+        Raises
+        ------
+        ParameterError
+            No parameter takes these tasks, or several do.
+        """
+        name = self._parameter_for(cls, into)
+        several, one = axes_of(axes)
+        template = id if id is not None else "_".join(f"{{{axis}}}" for axis in (name, *several))
+        points = Product([Axis(name, self), *[Axis(axis, values) for axis, values in several.items()]])
+        return sweep(cls, points, id=template, common={**(common or {}), **one})
+
+    def _parameter_for(self, cls: type, into: str | None) -> str:
+        holders = {
+            name: parameter
+            for name, parameter in cls.get_params()  # type: ignore[attr-defined]
+            if isinstance(parameter, TaskInstanceParameter)
+        }
+        if into is not None:
+            if into not in holders:
+                raise ParameterError(
+                    f"{cls.__name__} has no parameter '{into}' that holds a task",
+                    facts={"parameters that do": ", ".join(holders) or "none"},
+                    hint=f"Declare {into} = d6tpipe.TaskInstanceParameter(...) in it.",
+                )
+            return into
+        fitting = [
+            name
+            for name, parameter in holders.items()
+            if all(issubclass(kind, parameter.task_class) for kind in self.classes)
+        ]
+        if len(fitting) != 1:
+            raise ParameterError(
+                f"then() cannot tell which parameter of {cls.__name__} takes the tasks",
+                facts={
+                    "tasks": ", ".join(sorted(kind.__name__ for kind in self.classes)),
+                    "that fit": fitting or "none",
+                },
+                hint='Say it: then(..., into="name").' if fitting else "Declare a TaskInstanceParameter for them.",
+            )
+        return fitting[0]
+
+    # ---- what is done with all tasks
+
+    def run(self, **options: Any) -> Any:
+        """Build what is missing; the same as ``d6tpipe.run(sweep, **options)``."""
+        return plugins.load("services", "run")(self, **options)
+
+    def load(self, keys: Any = None, as_dict: bool = False) -> dict[str, Any]:
+        """Return what the tasks have saved, by id; see ``outputLoad`` of a task.
+
+        Raises
+        ------
+        NotBuiltError
+            One of them is not complete.
+        """
+        return {name: task.outputLoad(keys, as_dict) for name, task in self.items()}
+
+    def reset(self, confirm: bool = True) -> None:
+        """Delete the outputs of the tasks; `confirm`: ask on the terminal first, once for each."""
+        for task in self.tasks:
+            task.reset(confirm)
+
+
+_EAGER_LIST = 200_000
+"""Up to so many tasks there is a list for them; of larger sweeps only those that were asked for are kept."""
+
+
+class IdError(PipeError, KeyError):
+    """A sweep has no such id."""
+
+
+# ---- making one
+
+
+def sweep(
+    cls: type,
+    entries: Any = None,
+    /,
+    *,
+    id: str | None = None,
+    common: Mapping[str, Any] | None = None,
+    marks: Any = None,
+    allow_alias: bool = False,
+    **axes: Any,
+) -> Sweep:
+    """Return many tasks of one class as one value.
+
+    Parameters
+    ----------
+    cls : task class
+    entries : mapping, list, or `product` or `zipped`, optional
+        Of id to what tells the tasks from each other: a dict of values, a named tuple, a dataclass, or a task. A list
+        has such entries without ids.
+    id : str, optional
+        Template of the ids of points: ``"{data}_{model}"``; ``{data}`` stands for the id of a task, else for the text
+        of the value. Without it ``name=value`` of what varies, joined by commas.
+    common : mapping, optional
+        Values that all tasks have, unless an entry says otherwise.
+    marks : mapping of id to words, or words, optional
+        Marks of single tasks, or of all, besides those of the class.
+    allow_alias : bool
+        Two ids may mean the same task.
+    **axes
+        In place of entries: lists of values by name, all combinations of them. What is no list is common to all.
+
+    Returns
+    -------
+    Sweep
+
+    Raises
+    ------
+    ParameterError
+        Entries that cannot be made into tasks, all of them in one message, with their ids; ids that are no text, or
+        collide; two ids for one task.
+
+    Examples
+    --------
+    >>> import d6tpipe
+    >>> class Fit(d6tpipe.tasks.TaskPickle):
+    ...     model = d6tpipe.Parameter()
+    ...     depth = d6tpipe.IntParameter(default=1)
+    >>> d6tpipe.sweep(Fit, {"small": {"model": "tree"}, "deep": {"model": "tree", "depth": 9}})
+    <Sweep of 2 Fit: small, deep>
+    >>> d6tpipe.sweep(Fit, model=["ols", "tree"], depth=[1, 2])["model=ols,depth=2"]
+    Fit[model=ols,depth=2]
+    """
+    if not (isinstance(cls, type) and issubclass(cls, luigi.Task)):
+        raise DeclarationError(
+            "sweep() needs a task class", facts={"got": repr(cls)}, hint="Write sweep(Train, model=[...])."
+        )
+    several, one = axes_of(axes)
+    if entries is not None and several:
+        raise ParameterError(
+            "sweep() takes entries or lists of values, not both",
+            facts={"lists": ", ".join(several)},
+            hint="Use d6tpipe.product(...) to combine them.",
+        )
+    fixed = {**(common or {}), **one}
+    if entries is None:
+        entries = Product([Axis(name, values) for name, values in several.items()])
+    if isinstance(entries, Points) and not isinstance(entries, Listed):
+        made = _Made(cls, entries, fixed, id, marks)
+        made.check(allow_alias)
+        return Sweep(made)
+    if isinstance(entries, Mapping):
+        pairs = list(entries.items())
+    else:
+        if isinstance(entries, (str, bytes)) or not isinstance(entries, Iterable):
+            raise ParameterError(
+                "sweep() needs a mapping of ids to values, a list, or what product() returns",
+                facts={"got": repr(entries)},
+                hint='Write sweep(Train, {"small": {"depth": 1}}), or sweep(Train, depth=[1, 2]).',
+            )
+        pairs = _named(cls, [_entry(cls, entry) for entry in entries], fixed, id)
+    return _listed(cls, pairs, fixed, marks, allow_alias)
+
+
+def _entry(cls: type, entry: Any) -> Any:
+    """Return an entry as a dict of values, or as the task that it is."""
+    if isinstance(entry, luigi.Task):
+        if not isinstance(entry, cls):
+            raise ParameterError(f"expected a task of the class {cls.__name__}, got {entry!r:.200}")
+        return entry
+    if isinstance(entry, Point):
+        return entry.values
+    if isinstance(entry, Mapping):
+        return dict(entry)
+    if hasattr(entry, "_asdict"):
+        return entry._asdict()
+    if dataclasses.is_dataclass(entry) and not isinstance(entry, type):
+        return {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
+    raise ParameterError(f"expected a dict of values, a named tuple, a dataclass or a task, got {entry!r:.200}")
+
+
+def _named(cls: type, entries: list[Any], fixed: Mapping[str, Any], template: str | None) -> list[tuple[str, Any]]:
+    """Return entries that have no ids under ids made of their values."""
+    listed = Listed([dict(entry.param_kwargs) if isinstance(entry, luigi.Task) else entry for entry in entries])
+    points = list(listed)
+    varying = [name for name in listed.names if len({point.texts.get(name) for point in points}) > 1]
+    write = _writer(cls, template, varying or list(listed.names), (*listed.names, *fixed), fixed)
+    return [(write(point), entry) for point, entry in zip(points, entries, strict=True)]
+
+
+def _listed(
+    cls: type, pairs: Sequence[tuple[Any, Any]], fixed: Mapping[str, Any], marks: Any, allow_alias: bool
+) -> Sweep:
+    bad: dict[str, Exception] = {}
+    found: list[tuple[str, Any]] = []
+    seen: dict[Any, str] = {}
+    for name, entry in pairs:
+        shown = name if isinstance(name, str) else repr(name)
+        try:
+            check_id(name)
+            values = _entry(cls, entry)
+            task = values if isinstance(values, luigi.Task) else _assembled(cls, {**fixed, **values})
+        except ParameterError as error:
+            bad[shown] = error
+            continue
+        other = seen.setdefault(task, name)
+        if other != name and not allow_alias:
+            bad[shown] = ParameterError(f"is the same task as {other!r}; allow_alias=True lets it be")
+            continue
+        found.append((name, task))
+        add_id(task, name)
+        if not isinstance(values, luigi.Task):
+            set_tags(task, values)
+    if bad:
+        raise _bad_entries({cls}, bad)
+    _mark(found, marks)
+    return Sweep(_Held(found))
+
+
+def _mark(pairs: Sequence[tuple[str, Any]], marks: Any) -> None:
+    if marks is None:
+        return
+    if not isinstance(marks, Mapping):
+        for _, task in pairs:
+            set_marks(task, marks)
+        return
+    tasks = dict(pairs)
+    for name, words in marks.items():
+        if name not in tasks:
+            raise ParameterError(
+                f"marks= names an id that the sweep does not have: {name!r}",
+                facts={"ids": _some(list(tasks))},
+                hint=f"Did you mean {nearest(str(name), list(tasks))!r}?",
+            )
+        set_marks(tasks[name], words)
+
+
+def _assembled(cls: Any, values: Mapping[str, Any]) -> Any:
+    """Return a task; ``data.subset`` among the names means the parameter of the task that is the value of ``data``."""
+    if not any("." in name for name in values):
+        return cls(**values)
+    whole = {name: value for name, value in values.items() if "." not in name}
+    inner: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        head, dot, rest = name.partition(".")
+        if dot:
+            inner.setdefault(head, {})[rest] = value
+    for head, changes in inner.items():
+        whole[head] = _changed(cls, head, whole.get(head, _default(cls, head)), changes)
+    return cls(**whole)
+
+
+def _default(cls: Any, name: str) -> Any:
+    parameters = dict(cls.get_params())
+    if name not in parameters:
+        raise unknown_parameter(cls, name, list(parameters))
+    family = cls.get_task_family()
+    return parameters[name].task_value(family, name) if parameters[name].has_task_value(family, name) else None
+
+
+def _changed(cls: Any, name: str, value: Any, changes: Mapping[str, Any]) -> Any:
+    if isinstance(value, luigi.Task):
+        return _assembled(type(value), {**value.param_kwargs, **changes})
+    if isinstance(value, Mapping):
+        return {**value, **changes}
+    raise ParameterError(
+        f"'{name}.{next(iter(changes))}' needs a task or a dict as the value of '{name}'",
+        facts={"value": repr(value), "class": cls.__name__},
+        hint=f"Put one into common={{'{name}': ...}}.",
+    )
+
+
+# ---- where the tasks come from
+
+
+class _Held:
+    """Tasks that are there."""
+
+    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        self._ids = [name for name, _ in pairs]
+        self._tasks = [task for _, task in pairs]
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def ids(self) -> list[str]:
+        return self._ids
+
+    def classes(self) -> set[type]:
+        return {type(task) for task in self._tasks}
+
+    def task(self, number: int, name: str) -> Any:
+        task = self._tasks[number]
+        add_id(task, name)
+        return task
+
+
+class _Made:
+    """Tasks that are made of points when they are asked for."""
+
+    def __init__(self, cls: type, points: Points, fixed: Mapping[str, Any], template: str | None, marks: Any) -> None:
+        self.cls, self.points, self._fixed, self._marks = cls, points, fixed, marks
+        declared = [name for name, _ in cls.get_params()]  # type: ignore[attr-defined]
+        order = {name: number for number, name in enumerate(declared)}
+        names = sorted(points.names, key=lambda name: order.get(name.partition(".")[0], len(order)))
+        self._write = _writer(cls, template, names, (*points.names, *fixed), fixed)
+        self._dotted = any("." in name for name in (*points.names, *fixed))
+        self._ids: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def ids(self) -> list[str]:
+        if self._ids is None:
+            write = self._write
+            self._ids = [write(point) for point in self.points]
+            for name in self._ids[:1]:
+                check_id(name)
+            if isinstance(self._marks, Mapping) and (unknown := set(self._marks) - set(self._ids)):
+                name = sorted(unknown)[0]
+                raise ParameterError(
+                    f"marks= names an id that the sweep does not have: {name!r}",
+                    facts={"ids": _some(self._ids)},
+                    hint="sweep.ids has all of them.",
+                )
+        return self._ids
+
+    def classes(self) -> set[type]:
+        return {self.cls}
+
+    def task(self, number: int, name: str) -> Any:
+        values = self.points[number].values
+        whole = {**self._fixed, **values}
+        task = _assembled(self.cls, whole) if self._dotted else self.cls(**whole)
+        add_id(task, name)
+        set_tags(task, values)
+        words = self._marks.get(name) if isinstance(self._marks, Mapping) else self._marks
+        if words:
+            set_marks(task, words)
+        return task
+
+    def check(self, allow_alias: bool) -> None:
+        """Raise for names and values that do not fit, as far as that can be told without making the tasks."""
+        cls: Any = self.cls
+        declared = dict(cls.get_params())
+        bad: dict[str, Exception] = {}
+        for name in (*self.points.names, *self._fixed):
+            if name.partition(".")[0] not in declared:
+                bad[name] = unknown_parameter(cls, name.partition(".")[0], list(declared))
+        family = cls.get_task_family()
+        given = {name.partition(".")[0] for name in (*self.points.names, *self._fixed)}
+        for name, parameter in declared.items():
+            if name not in given and not parameter.has_task_value(family, name):
+                bad[name] = ParameterError(f"{cls.__name__} needs a value for parameter '{name}'")
+        for axis in self.points.axes():
+            if isinstance(cls, TaskMeta) and axis.name in declared and axis.name not in bad:
+                bad.update(_bad_values(cls, axis, allow_alias))
+        if isinstance(cls, TaskMeta):
+            for name, value in self._fixed.items():
+                if name in declared:
+                    try:
+                        blueprint(cls).admit(name, value)
+                    except ParameterError as error:
+                        bad[name] = error
+        if bad:
+            raise _bad_entries({cls}, bad)
+
+
+def _bad_values(cls: Any, axis: Axis, allow_alias: bool) -> dict[str, Exception]:
+    """Return what is wrong with the values of an axis."""
+    plan = blueprint(cls)
+    if axis.sweep is not None:
+        wanted = getattr(plan.by_name[axis.name], "task_class", luigi.Task)
+        wrong = [kind for kind in axis.sweep.classes if not issubclass(kind, wanted)]
+        if wrong and isinstance(plan.by_name[axis.name], TaskInstanceParameter):
+            return {
+                axis.name: ParameterError(f"expected tasks of the class {wanted.__name__}, got {wrong[0].__name__}")
+            }
+        return {}
+    if isinstance(axis.values, range) and len(axis.values) > 2:  # if the ends fit, the rest does
+        return _bad_values(cls, Axis(axis.name, [axis.values[0], axis.values[-1]]), allow_alias)
+    bad: dict[str, Exception] = {}
+    seen: dict[Any, int] = {}
+    for number, value in enumerate(axis.values):
+        try:
+            proper, key = plan.admit(axis.name, value)
+        except ParameterError as error:
+            bad[f"{axis.name}={axis.text_at(number)}"] = error
+            continue
+        if key is not None and seen.setdefault(key, number) != number and not allow_alias:
+            bad[f"{axis.name}={axis.text_at(number)}"] = ParameterError(
+                f"comes up twice: {axis.values[seen[key]]!r} and {value!r} are the same value {proper!r}"
+            )
+    return bad
+
+
+# ---- ids
+
+
+class _Value(str):
+    """The text of a value in a template; with a format (``{lr:.2f}``) or an attribute (``{data.subset}``) the value."""
+
+    value: Any
+
+    def __format__(self, form: str) -> str:
+        return format(self.value, form) if form else str(self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.value, name)
+
+
+def _writer(
+    cls: type, template: str | None, varying: Sequence[str], known: Sequence[str], fixed: Mapping[str, Any]
+) -> Callable[[Point], str]:
+    """Return what makes the id of a point."""
+    if template is None:
+        if not varying:
+            return lambda point: cls.__name__
+        return lambda point: ",".join([f"{name}={point.texts.get(name, '')}" for name in varying])
+    try:
+        pieces = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise ParameterError(
+            "The template of the ids is wrong", facts={"id": repr(template), "because": error}, hint='"{data}_{model}"'
+        ) from None
+    fields = [(field, form, conversion) for _, field, form, conversion in pieces if field is not None]
+    for field, _, _ in fields:
+        head = field if field in known else field.partition(".")[0].partition("[")[0]
+        if head not in known:
+            near = nearest(head, known)
+            raise ParameterError(
+                f"The template of the ids names '{head}', which is not one of the values",
+                facts={"id": repr(template), "values": ", ".join(known) or "none"},
+                hint=f"Did you mean {{{near}}}?" if near else "Name what varies.",
+            )
+    if all(not form and not conversion and field in known for field, form, conversion in fields):
+        plain = _plain_writer(template, pieces, fixed)
+        return plain
+
+    def write(point: Point) -> str:
+        words: dict[str, Any] = {}
+        for name, value in {**fixed, **point.values}.items():
+            word = words[name] = _Value(point.texts.get(name, str(value)))
+            word.value = value
+        try:
+            return template.format_map(words)
+        except (AttributeError, ValueError, TypeError, KeyError) as error:
+            raise ParameterError(
+                "The id of a point cannot be made from the template",
+                facts={"id": repr(template), "point": point, "because": told(error)},
+                hint="A format must fit the value, as in {lr:.2f}.",
+            ) from error
+
+    return write
+
+
+def _plain_writer(template: str, pieces: Sequence[Any], fixed: Mapping[str, Any]) -> Callable[[Point], str]:
+    parts = [(literal, field) for literal, field, _, _ in pieces]
+
+    def write(point: Point) -> str:
+        texts = point.texts
+        return "".join(
+            [
+                literal + ("" if field is None else texts[field] if field in texts else str(fixed[field]))
+                for literal, field in parts
+            ]
+        )
+
+    return write
+
+
+def _collision(source: Any, ids: Sequence[str]) -> ParameterError:
+    seen: dict[str, int] = {}
+    for number, name in enumerate(ids):
+        first = seen.setdefault(name, number)
+        if first != number:
+            points = getattr(source, "points", None)
+            shown = ["the first" if points is None else repr(points[place]) for place in (first, number)]
+            return ParameterError(
+                f"Two tasks of a sweep have the id {name!r}",
+                facts={"one": shown[0], "other": shown[1] if points is not None else f"position {number + 1}"},
+                hint="Name all that varies in the template of the ids."
+                if points is not None
+                else "Rename one of them.",
+            )
+    raise AssertionError("ids were said to collide")  # pragma: no cover
+
+
+# ---- messages
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    shown = ", ".join(names[:most])
+    return f"{shown} ... ({len(names)})" if len(names) > most else shown
+
+
+def _bad_entries(classes: Iterable[type], bad: Mapping[str, Exception]) -> ParameterError:
+    names = " and ".join(sorted(cls.__name__ for cls in classes))
+    facts = {name: _reason(error) for name, error in list(bad.items())[:_MOST_TOLD]}
+    if len(bad) > _MOST_TOLD:
+        facts["..."] = f"and {len(bad) - _MOST_TOLD} more"
+    hints = {error.hint for error in bad.values() if isinstance(error, PipeError) and error.hint}
+    return ParameterError(
+        f"The sweep of {names} has {len(bad)} bad {'entry' if len(bad) == 1 else 'entries'}",
+        facts=facts,
+        hint=hints.pop() if len(hints) == 1 else "Correct them; nothing was made.",
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, PipeError):
+        problem = error.facts.get("problem")
+        return f"{error.headline} ({problem})" if problem else error.headline
+    return str(error)

@@ -1,0 +1,63 @@
+"""Tasks as values of parameters: their text, and the task that a text stands for."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import luigi
+
+__all__ = ["task_from_text", "task_text", "tasks_of_values"]
+
+
+def task_text(task: Any) -> str:
+    """Return a task as JSON: ``{"class": ..., "module": ..., "params": {...}}``, its significant parameters as text.
+
+    The same for equal tasks, in every process; `task_from_text` reads it. Two classes of one name in two modules
+    differ. A class of a script or notebook is of the module ``__main__``.
+    """
+    cls = type(task)
+    parameters = task.to_str_params(only_significant=True)
+    return json.dumps(
+        {"class": cls.__qualname__, "module": cls.__module__, "params": parameters},
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+
+
+def task_from_text(text: str) -> Any:
+    """Return the task that a text of `task_text` stands for.
+
+    Raises
+    ------
+    ValueError
+        It is no such text, or there is no such class; one sentence says which.
+
+    Effects
+    -------
+    Imports the module of the class.
+    """
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"expected a task as JSON, got {text!r} ({error})") from None
+    if not isinstance(found, Mapping) or not {"class", "module"} <= set(found):
+        raise ValueError(f'expected a task as JSON with "module", "class" and "params", got {text!r}')
+    module, name = str(found["module"]), str(found["class"])
+    try:
+        place: Any = sys.modules.get(module) or importlib.import_module(module)
+        for part in name.split("."):
+            place = getattr(place, part)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"there is no class {name} in the module {module} ({error})") from None
+    if not isinstance(place, type) or not issubclass(place, luigi.Task):
+        raise ValueError(f"{module}.{name} is not a task class")
+    return place.from_str_params(dict(found.get("params") or {}))
+
+
+def tasks_of_values(task: Any, names: Iterable[str]) -> list[Any]:
+    """Return the tasks that the parameters of these names hold."""
+    return [value for name in names if isinstance(value := getattr(task, name), luigi.Task)]

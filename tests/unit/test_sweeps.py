@@ -1,0 +1,376 @@
+"""Sweeps: ids, entries, stacking, errors; points: sizes, order, uniqueness."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import itertools
+import pickle
+import random
+from collections import namedtuple
+from typing import Any
+
+import pytest
+
+import d6tpipe
+from d6tpipe import product, sweep, zipped
+from d6tpipe.errors import ExpressionError, NothingSelectedError, ParameterError, shown
+from d6tpipe.labels import ids_of
+from d6tpipe.points import Axis, Points
+
+
+class Prepare(d6tpipe.tasks.TaskPickle):
+    subset = d6tpipe.Parameter()
+    dataset = d6tpipe.Parameter(default="data")
+
+    def run(self) -> None:
+        self.save(self.subset)
+
+
+class Fit(d6tpipe.tasks.TaskPickle):
+    data = d6tpipe.TaskInstanceParameter(Prepare)
+    model = d6tpipe.Parameter(default="ols")
+    lr = d6tpipe.FloatParameter(default=0.1)
+
+    def run(self) -> None:
+        self.save((self.data.outputLoad(), self.model))
+
+
+class Plot(d6tpipe.tasks.TaskPickle):
+    fit = d6tpipe.TaskInstanceParameter(Fit)
+    kind = d6tpipe.Parameter()
+
+    def run(self) -> None:
+        self.save(self.kind)
+
+
+DATA = {f"data_{i}": {"subset": f"subset_{i}"} for i in range(4)}
+MODELS = ["linear_probability", "logistic_model", "decision_tree"]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    d6tpipe.settings.execution_summary = False
+
+
+def prepared() -> Any:
+    return sweep(Prepare, DATA, common={"dataset": "data"})
+
+
+def fitted() -> Any:
+    return sweep(Fit, product(data=prepared(), model=MODELS), id="{data}_{model}")
+
+
+# ---- entries and ids
+
+
+def test_a_mapping_makes_tasks_under_its_keys_in_order() -> None:
+    found = prepared()
+    assert list(found) == list(found.ids) == list(DATA) and len(found) == 4
+    assert found["data_2"] is Prepare(subset="subset_2")
+    assert [task.subset for task in found.values()] == [entry["subset"] for entry in DATA.values()]
+    assert dict(found) == {name: Prepare(**values) for name, values in DATA.items()}
+
+
+def test_entries_may_be_named_tuples_dataclasses_and_tasks() -> None:
+    Row = namedtuple("Row", ["subset"])
+
+    @dataclasses.dataclass
+    class Data:
+        subset: str
+        dataset: str = "other"
+
+    found = sweep(Prepare, {"a": Row("x"), "b": Data("y"), "c": Prepare(subset="z"), "d": {"subset": "w"}})
+    assert [task.subset for task in found.tasks] == ["x", "y", "z", "w"] and found["b"].dataset == "other"
+
+
+def test_an_entry_beats_what_is_common() -> None:
+    found = sweep(Prepare, {"a": {"subset": "x"}, "b": {"subset": "y", "dataset": "mine"}}, common={"dataset": "all"})
+    assert [task.dataset for task in found.tasks] == ["all", "mine"]
+
+
+def test_a_label_is_the_class_and_the_id_and_no_part_of_the_identity() -> None:
+    task = prepared()["data_0"]
+    assert shown(task).endswith("test_sweeps.Prepare[data_0]")
+    same = Prepare(subset="subset_0")
+    assert task is same and task.task_id == Prepare.from_str_params(task.to_str_params()).task_id
+    renamed = sweep(Prepare, {"first": {"subset": "subset_0"}})
+    assert renamed["first"] is task and ids_of(task)[-1] == "first"
+
+
+def test_renaming_and_extending_a_sweep_builds_only_what_is_new() -> None:
+    assert d6tpipe.run(sweep(Prepare, {"only": {"subset": "a"}})).counts == {"built": 1}
+    result = d6tpipe.run(sweep(Prepare, {"first": {"subset": "a"}, "second": {"subset": "b"}}))
+    assert result.counts == {"fresh": 1, "built": 1}
+
+
+def test_ids_are_made_of_what_varies() -> None:
+    assert list(sweep(Prepare, subset=["a", "b"]).ids) == ["subset=a", "subset=b"]
+    assert list(sweep(Prepare, dataset=["u"], subset=["a", "b"]).ids) == ["subset=a,dataset=u", "subset=b,dataset=u"]
+    assert list(sweep(Prepare, subset=["a", "b"], dataset="u").ids) == ["subset=a", "subset=b"]
+    assert list(sweep(Prepare, [{"subset": "a"}, {"subset": "b"}]).ids) == ["subset=a", "subset=b"]
+    assert list(sweep(Prepare, [{"subset": "a", "dataset": "d"}]).ids) == ["subset=a,dataset=d"]
+
+
+def test_what_stands_for_a_value_never_depends_on_its_place() -> None:
+    class Colour(enum.Enum):
+        RED = 1
+
+    class Any_(d6tpipe.tasks.TaskPickle):
+        value = d6tpipe.Parameter()
+
+    values = [(1, 2), [3], {"a": 1}, "x" * 300, "a[b]", datetime.date(2020, 1, 2), Colour.RED, None, 1.5, True]
+    ids = list(sweep(Any_, value=values).ids)
+    assert len(set(ids)) == len(ids)
+    shuffled = random.Random(3).sample(values, len(values))
+    assert sorted(sweep(Any_, value=shuffled).ids) == sorted(ids)
+    assert {"value=2020-01-02", "value=RED", "value=None", "value=1.5", "value=True"} <= set(ids)
+    assert all(len(name) < 30 for name in ids)
+
+
+def test_a_template_may_format_values_and_look_into_tasks() -> None:
+    found = sweep(Fit, product(data=prepared(), lr=[0.1, 0.25]), id="{data.subset}-{lr:.2f}")
+    assert list(found.ids)[:2] == ["subset_0-0.10", "subset_0-0.25"]
+    assert list(sweep(Prepare, product(subset=["a"]), id="{subset}@{dataset}", common={"dataset": "d"}).ids) == ["a@d"]
+
+
+@pytest.mark.parametrize("width", [0, 1])
+def test_sweeps_of_no_and_of_one_task_work(width: int) -> None:
+    for found in (sweep(Prepare, subset=["a"][:width]), sweep(Prepare, dict(itertools.islice(DATA.items(), width)))):
+        assert len(found) == len(found.tasks) == width
+        assert d6tpipe.run(found).ok and len(found.load()) == width
+    assert len(sweep(Fit, product(data=sweep(Prepare, {}), model=MODELS), id="{data}_{model}")) == 0
+
+
+# ---- stacking
+
+
+def test_sweeps_stack() -> None:
+    data, fits = prepared(), fitted()
+    assert len(fits) == 12 and list(fits.ids)[:2] == ["data_0_linear_probability", "data_0_logistic_model"]
+    assert fits["data_0_logistic_model"].data is data["data_0"]
+    result = d6tpipe.run(fits)
+    assert result.counts == {"built": 16}
+    more = sweep(Fit, product(data=data, model=[*MODELS, "forest"]), id="{data}_{model}")
+    assert d6tpipe.run(more).counts == {"fresh": 16, "built": 4}
+    wider = sweep(Prepare, {**DATA, "data_4": {"subset": "subset_4"}})
+    assert d6tpipe.run(sweep(Fit, product(data=wider, model=MODELS), id="{data}_{model}")).counts == {
+        "fresh": 16,
+        "built": 4,
+    }
+    renamed = sweep(Fit, product(model=MODELS, data=data), id="{model}/{data}")
+    assert d6tpipe.run(renamed).counts == {"fresh": 16}
+
+
+def test_then_stacks_a_class_on_a_sweep() -> None:
+    plots = fitted().then(Plot, kind=["roc", "calib"])
+    assert len(plots) == 24 and list(plots.ids)[:2] == [
+        "data_0_linear_probability_roc",
+        "data_0_linear_probability_calib",
+    ]
+    assert d6tpipe.run(plots).counts == {"built": 40}
+    assert list(prepared().then(Fit, model="ols").ids) == list(DATA)
+
+
+def test_then_has_to_know_the_parameter() -> None:
+    class Both(d6tpipe.tasks.TaskPickle):
+        left = d6tpipe.TaskInstanceParameter(Prepare)
+        right = d6tpipe.TaskInstanceParameter(Prepare, default=None)
+
+    with pytest.raises(ParameterError, match="into="):
+        prepared().then(Both)
+    assert prepared().then(Both, into="left")["data_1"].left is prepared()["data_1"]
+    with pytest.raises(ParameterError, match="no parameter 'middle'"):
+        prepared().then(Both, into="middle")
+    with pytest.raises(ParameterError, match="none"):
+        fitted().then(Prepare)
+
+
+def test_sweeps_can_be_joined_filtered_and_selected() -> None:
+    fits = fitted()
+    assert len(fits.where(lambda task: task.model != "decision_tree")) == 8
+    assert len(prepared() + fits) == 16
+    with pytest.raises(ParameterError, match="have the id 'data_0'"):
+        (prepared() + prepared()).ids
+    assert list(fits.select("logistic and [data_0_logistic_model]").ids) == ["data_0_logistic_model"]
+    assert len(fits.select("data.subset=subset_1")) == 3
+    assert len(fits.select("data=data_1 and lr>=0.1")) == 3
+    with pytest.raises(NothingSelectedError, match="linear_probability and data_0"):
+        fits.select("linear_probability_data_0")
+    with pytest.raises(ExpressionError, match="column 7"):
+        fits.select("lr>=0 an")
+
+
+def test_dotted_names_change_the_task_that_is_a_value() -> None:
+    base = Prepare(subset="a")
+    found = sweep(Fit, product(**{"data.dataset": ["x", "y"], "lr": [0.1, 0.2]}), common={"data": base})
+    assert [task.data.dataset for task in found.tasks] == ["x", "x", "y", "y"]
+    assert {task.data.subset for task in found.tasks} == {"a"}
+    assert found.ids[0] == "data.dataset=x,lr=0.1"
+
+
+# ---- mistakes
+
+
+def test_all_bad_entries_are_in_one_message_with_their_ids() -> None:
+    with pytest.raises(ParameterError) as caught:
+        sweep(Prepare, {"a": {"subst": "x"}, "b": {}, 3: {"subset": "z"}, "c": {"subset": "x"}, "d": {"subset": "x"},
+                        "e": 7, "[f]": {"subset": "q"}})  # fmt: skip
+    said = str(caught.value)
+    assert "6 bad entries" in said
+    for words in ("a    ", "'subst'", "needs a value", "d    ", "same task as 'c'", "named tuple", "[f]"):
+        assert words in said, said
+    with pytest.raises(ParameterError) as caught:
+        sweep(Fit, data=prepared(), mdel=["x"], lr=[0.1, "much", 0.1])
+    said = str(caught.value)
+    assert "3 bad entries" in said and "Fit has no parameter 'mdel'" in said and "lr=much" in said and "twice" in said
+
+
+def test_two_ids_of_one_task_may_be_allowed() -> None:
+    found = sweep(Prepare, {"a": {"subset": "x"}, "b": {"subset": "x"}}, allow_alias=True)
+    assert found["a"] is found["b"]
+
+
+def test_a_template_that_leaves_something_out_is_told_with_two_points() -> None:
+    with pytest.raises(ParameterError) as caught:
+        sweep(Fit, product(data=prepared(), model=MODELS), id="{data}").tasks
+    assert "data=data_0, model=linear_probability" in str(caught.value)
+    assert "data=data_0, model=logistic_model" in str(caught.value)
+    with pytest.raises(ParameterError, match=r"Did you mean \{data\}"):
+        sweep(Fit, product(data=prepared(), model=MODELS), id="{dta}")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: sweep("Fit"), "needs a task class"),
+        (lambda: sweep(Prepare, {"a": {"subset": "x"}}, dataset=["a"]), "not both"),
+        (lambda: sweep(Prepare, 3), "needs a mapping"),
+        (lambda: product(model="ols"), "must be a list"),
+        (lambda: product(product(a=[1]), a=[2]), "comes up twice"),
+        (lambda: zipped(a=[1], b=[1, 2]), "equally many"),
+        (lambda: product([1, 2]), "by name"),
+        (lambda: sweep(Fit, data=fitted()), "expected tasks of the class Prepare"),
+        (lambda: sweep(Prepare, dataset=["a"]), "needs a value for parameter 'subset'"),
+        (lambda: sweep(Prepare, {"a": {"subset": "x"}}, marks={"b": "smoke"}), "does not have: 'b'"),
+        (lambda: Fit(data=Prepare), "add the parentheses"),
+        (lambda: Fit(data=Fit), "add the parentheses"),
+        (lambda: d6tpipe.TaskInstanceParameter("Fit"), "needs a task class"),
+    ],
+)
+def test_mistakes_say_what_to_do(make: Any, words: str) -> None:
+    with pytest.raises(d6tpipe.errors.PipeError, match=words):
+        made = make()
+        made.ids
+
+
+# ---- laziness
+
+
+def test_a_million_points_are_counted_without_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(Prepare, "note_made", lambda self: made.append(self), raising=False)
+    points = product(subset=range(1000), dataset=range(1000))
+    before = len(Prepare.__dict__)
+    found = sweep(Prepare, points, id="{subset}/{dataset}")
+    assert len(points) == len(found) == 1_000_000
+    assert found._made_few == {} and len(Prepare.__dict__) == before
+    assert points[999_999].values == {"subset": 999, "dataset": 999}
+
+
+def test_a_task_is_found_by_its_id_without_making_the_others() -> None:
+    found = sweep(Prepare, product(subset=range(100), dataset=range(100)), id="{subset}/{dataset}")
+    assert found["7/8"].subset == 7
+    assert [task for task in found._made if task is not None] == [found["7/8"]]
+
+
+# ---- requirements, aggregators
+
+
+def test_a_sweep_may_be_required_and_yielded() -> None:
+    class Needs(d6tpipe.tasks.TaskPickle):
+        def requires(self) -> Any:
+            return {"all": prepared(), "one": Prepare(subset="one")}
+
+        def run(self) -> None:
+            self.save({"all": [target.load() for target in self.input()["all"].values()]})
+
+    class Only(d6tpipe.tasks.TaskPickle):
+        def requires(self) -> Any:
+            return prepared()
+
+        def run(self) -> None:
+            self.save(self.inputLoad())
+
+    class All(d6tpipe.tasks.TaskAggregator):
+        def run(self) -> Any:
+            yield sweep(Prepare, subset=["u", "v"])
+
+    assert d6tpipe.run([Needs(), Only(), All()]).ok
+    assert Needs().outputLoad()["all"] == ["subset_0", "subset_1", "subset_2", "subset_3"]
+    assert Only().outputLoad() == {name: entry["subset"] for name, entry in DATA.items()}
+    assert All().outputLoad() == ["u", "v"]
+
+
+# ---- tasks as values
+
+
+def test_a_task_as_a_value_is_part_of_the_identity_and_is_built_before() -> None:
+    one, other = Fit(data=Prepare(subset="a")), Fit(data=Prepare(subset="b"))
+    assert one != other and one.task_id != other.task_id
+    assert d6tpipe.run(one).counts == {"built": 2}
+    assert one.outputLoad() == ("a", "ols") and one.requires() == []
+    assert Fit.from_str_params(one.to_str_params()) is one
+    assert pickle.loads(pickle.dumps(one)) is one
+    d6tpipe.run(Prepare(subset="a"), forced_all=True)
+    assert d6tpipe.run(one, stale="rerun").counts == {"fresh": 2}
+    Prepare(subset="a").save("changed")
+    result = d6tpipe.run(one, stale="rerun", dry_run=True)
+    assert str(result.states[one]) == "pending"
+    Prepare(subset="b").reset(confirm=False)
+    assert not other.complete()
+
+
+def test_a_text_that_is_no_task_is_told_so() -> None:
+    parameter = d6tpipe.TaskInstanceParameter(Prepare)
+    for text, words in (
+        ("{", "as JSON"),
+        ("[1]", '"module"'),
+        ('{"module": "nowhere", "class": "X", "params": {}}', "no class X"),
+        ('{"module": "json", "class": "JSONDecoder", "params": {}}', "not a task class"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            parameter.parse(text)
+
+
+# ---- points, against lists
+
+
+def naive(points: list[list[dict[str, Any]]], kind: str) -> list[dict[str, Any]]:
+    if kind == "zip":
+        return [{k: v for part in row for k, v in part.items()} for row in zip(*points, strict=True)]
+    return [{k: v for part in row for k, v in part.items()} for row in itertools.product(*points)]
+
+
+def random_points(rng: random.Random, names: list[str], depth: int = 2) -> tuple[Points, list[dict[str, Any]]]:
+    if depth == 0 or len(names) == 1 or rng.random() < 0.2:
+        name = names.pop()
+        values = [rng.randrange(100) for _ in range(rng.randrange(4))]
+        return Axis(name, values), [{name: value} for value in values]
+    parts = [random_points(rng, names, depth - 1) for _ in range(min(len(names), rng.randrange(1, 4))) if names]
+    if len({len(listed) for _, listed in parts}) == 1 and rng.random() < 0.5:
+        return zipped(*[points for points, _ in parts]), naive([listed for _, listed in parts], "zip")
+    return product(*[points for points, _ in parts]), naive([listed for _, listed in parts], "product")
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_points_are_those_of_lists(seed: int) -> None:
+    points, listed = random_points(random.Random(seed), list("abcdefghi"))
+    assert len(points) == len(listed)
+    assert [point.values for point in points] == listed
+    for index in range(-len(listed), len(listed)):
+        assert points[index].values == listed[index]
+    with pytest.raises(IndexError):
+        points[len(listed)]
+    assert [point.values for point in points[1:3]] == listed[1:3]
