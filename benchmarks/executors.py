@@ -142,8 +142,8 @@ def work(python: str | None, case: str, system: str, turn: int, folder: Path, ti
         print(done.stderr[-800:], file=sys.stderr)
         last = (done.stderr.strip().splitlines() or ["failed"])[-1]
         return last.partition(":")[0].rpartition(".")[2]
-    print(done.stderr, end="", file=sys.stderr)
     figures = json.loads(done.stdout.splitlines()[-1])
+    print(figures.pop("note", ""), end="", file=sys.stderr)
     return f"{figures['missing']} is not installed" if "missing" in figures else figures
 
 
