@@ -18,12 +18,14 @@ from rich.table import Table
 
 from d6tpipe import cli_records, flow, settings  # the first for the commands it adds
 from d6tpipe.capture import SHOW_CAPTURE
-from d6tpipe.cli_shared import OK, SHOWN, command, console, group, print_table, staleness
-from d6tpipe.cli_target import open_target, option_of, select_tasks, users_traceback
+from d6tpipe.cli_shared import OK, SHOWN, command, console, group, print_table, selection_asked, staleness
+from d6tpipe.cli_target import NOTHING_SELECTED, open_target, option_of, select_tasks, users_traceback
 from d6tpipe.engine.graph import Node
 from d6tpipe.errors import (
     DeclarationError,
+    ExpressionError,
     GraphError,
+    NothingSelectedError,
     ParameterError,
     PipeError,
     PluginError,
@@ -36,6 +38,7 @@ from d6tpipe.graphs import build_graph
 from d6tpipe.interfaces import Event, EventKind, ReasonKind, Standing, State
 from d6tpipe.plans import plan
 from d6tpipe.policy import Policy
+from d6tpipe.selection import narrowed
 from d6tpipe.trees import tree_text
 from d6tpipe.wording import Words, named
 
@@ -104,10 +107,13 @@ def _run(
     if show_locals:
         settings.show_locals = True
     watchers: list[Callable[[Event], Any]] = [*([_debug] if debug else []), *([_Tracer()] if trace else [])]
-    selection = select_tasks(target, words, folder)
+    selection = select_tasks(target, words, folder, narrow=False)
+    select, marks = selection_asked()
     sys.stdout.flush()
     result = flow.run(
         selection.tasks,
+        select=select,
+        marks=marks,
         forced_all=force,
         forced_all_upstream=force_all,
         workers=1 if alone else workers,
@@ -125,7 +131,7 @@ def _run(
     )
     if dry_run or explained:
         if explained:
-            _print_explanations(selection.tasks, policy)
+            _print_explanations(narrowed(selection.tasks, select, marks), policy)
             click.echo()
         _print_plan(result._nodes)
         return OK
@@ -206,7 +212,11 @@ def _print_failures(result: Any) -> None:
 
 @command(name="list")
 def _list(target: str, words: tuple[str, ...], folder: str | None) -> int:
-    """List what can be run, with its parameters."""
+    """List what can be run, with its parameters; with -k or -m the tasks that these select."""
+    if any(word is not None for word in selection_asked()):
+        for task in select_tasks(target, words, folder).tasks:
+            click.echo(named(task))
+        return OK
     selection = open_target(target, words, folder)
     rows = []
     for one in selection.found:
@@ -360,6 +370,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _code_of(error: PipeError) -> int:
+    if isinstance(error, NothingSelectedError):
+        return NOTHING_SELECTED
+    if isinstance(error, ExpressionError):
+        return GRAPH_INVALID
     if isinstance(error, (ParameterError, SettingsError, PluginError)):
         return USAGE
     if isinstance(error, (GraphError, DeclarationError)):

@@ -15,7 +15,7 @@ from rich.text import Text
 
 import d6tpipe
 
-__all__ = ["OK", "SHOWN", "command", "console", "folder_option", "group", "print_table", "staleness"]
+__all__ = ["OK", "SHOWN", "command", "console", "folder_option", "group", "print_table", "selection_asked", "staleness"]
 
 OK = 0
 SHOWN = 20  # how many lines of a list are printed before "and so many more"
@@ -46,12 +46,38 @@ def command(*, name: str) -> Callable[[Callable[..., Any]], Any]:
 
     def declare(function: Callable[..., Any]) -> Any:
         function.__doc__ = inspect.cleandoc(function.__doc__ or "") + _TARGET_HELP
-        function = folder_option(function)
+        function = _selecting(folder_option(function))
         function = click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]...")(function)
         function = click.argument("target")(function)
         return group.command(name, context_settings={"ignore_unknown_options": True})(function)
 
     return declare
+
+
+_SELECTION = "d6tpipe.selection"
+
+
+def _selecting(function: Callable[..., Any]) -> Any:
+    """Declare -k and -m; `selection_asked` has what they say."""
+
+    def note(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        context.meta[f"{_SELECTION}.{parameter.name}"] = value
+
+    marks = click.option(
+        "-m", "marks", metavar="EXPR", expose_value=False, callback=note,
+        help='Only tasks with marks: "costly and not slow".',
+    )  # fmt: skip
+    select = click.option(
+        "-k", "select", metavar="EXPR", expose_value=False, callback=note,
+        help='Only tasks that this selects, with what they need: "logistic and data_0", "lr>=0.1", "@state=failed".',
+    )  # fmt: skip
+    return select(marks(function))
+
+
+def selection_asked() -> tuple[str | None, str | None]:
+    """Return the expressions of -k and -m of the command that runs; None: not given."""
+    meta = click.get_current_context().meta
+    return meta.get(f"{_SELECTION}.select"), meta.get(f"{_SELECTION}.marks")
 
 
 def staleness(function: Callable[..., Any]) -> Any:

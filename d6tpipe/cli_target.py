@@ -22,8 +22,11 @@ from luigi.task import flatten
 
 import d6tpipe
 from d6tpipe import functional
+from d6tpipe.cli_shared import selection_asked
 from d6tpipe.errors import ParameterError, PipeError, is_ours
 from d6tpipe.identity import nearest
+from d6tpipe.selection import narrowed
+from d6tpipe.sweeps import Sweep
 from d6tpipe.tasks.external import declared_external
 from d6tpipe.values import canonical
 from d6tpipe.workflows import Workflow, WorkflowMulti
@@ -120,6 +123,9 @@ def _of_thing(name: str, thing: Any) -> list[_Found] | None:
         return [_of_tasks(name, "task", repr(thing), [thing])]
     if isinstance(thing, (Workflow, WorkflowMulti)):
         return [_of_workflow(name, thing)]
+    if isinstance(thing, Sweep):
+        kinds = " and ".join(sorted(cls.__name__ for cls in thing.classes))
+        return [_of_tasks(name, "sweep", f"{len(thing)} x {kinds}", thing.tasks)]
     if isinstance(thing, functional.Workflow):
         return [_of_class(step, cls) for step, cls in thing.steps.items()]
     return None
@@ -366,8 +372,11 @@ def open_target(target: str, words: Sequence[str], folder: str | None) -> Select
     return Selection(module, found, texts, [])
 
 
-def select_tasks(target: str, words: Sequence[str], folder: str | None) -> Selection:
-    """Import a target and make its tasks; say what is left out, and stop if nothing is left."""
+def select_tasks(target: str, words: Sequence[str], folder: str | None, narrow: bool = True) -> Selection:
+    """Import a target and make its tasks; say what is left out, and stop if nothing is left.
+
+    With `narrow`, the tasks are those of it, and of what it requires, that -k and -m select.
+    """
     selection = open_target(target, words, folder)
     named = _split(target)[1] is not None
     for one in selection.found:
@@ -381,6 +390,9 @@ def select_tasks(target: str, words: Sequence[str], folder: str | None) -> Selec
     selection.tasks = list(dict.fromkeys(selection.tasks))
     if not selection.tasks:
         raise _NothingSelected("Nothing to do is left: give the parameters above, or name one: TARGET:Name.")
+    select, marks = selection_asked()
+    if narrow and (select is not None or marks is not None):
+        selection.tasks = narrowed(selection.tasks, select, marks)
     return selection
 
 

@@ -8,7 +8,7 @@ import platform
 import zlib
 from functools import lru_cache
 
-__all__ = ["boot_id", "boot_tag", "host_name", "user_name"]
+__all__ = ["boot_id", "boot_tag", "host_name", "this_process", "user_name"]
 
 
 @lru_cache(maxsize=1)
@@ -34,6 +34,11 @@ def boot_id() -> str:
             return stream.read().strip()
     except OSError:
         return ""
+
+
+def this_process() -> tuple[str, str, int]:
+    """Return what tells this process from all others, on whatever machine."""
+    return host_name(), boot_id(), os.getpid()
 
 
 @lru_cache(maxsize=1)

@@ -25,6 +25,7 @@ from d6tpipe.definitions import definition
 from d6tpipe.errors import DeclarationError, PipeError, told
 from d6tpipe.executors.shared import Shared
 from d6tpipe.fingerprint.source import CARRIED
+from d6tpipe.machine import this_process
 from d6tpipe.targets import CacheTarget
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.outputs import absolute, layout
@@ -88,6 +89,7 @@ class Encoder:
             "scheduler": self._scheduler,
             "path": [os.path.abspath(entry) for entry in sys.path],
             "settings": settings.snapshot(),
+            "process": this_process(),
             "base": os.getcwd(),
             "cwd": os.getcwd() if self._local else None,
             "environ": dict(os.environ) if self._local else None,

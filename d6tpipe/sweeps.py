@@ -319,7 +319,7 @@ def sweep(
     >>> d6tpipe.sweep(Fit, {"small": {"model": "tree"}, "deep": {"model": "tree", "depth": 9}})
     <Sweep of 2 Fit: small, deep>
     >>> d6tpipe.sweep(Fit, model=["ols", "tree"], depth=[1, 2])["model=ols,depth=2"]
-    Fit[model=ols,depth=2]
+    Fit(model='ols', depth=2)
     """
     if not (isinstance(cls, type) and issubclass(cls, luigi.Task)):
         raise DeclarationError(

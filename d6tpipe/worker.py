@@ -31,7 +31,7 @@ from d6tpipe.executors import worker_process
 from d6tpipe.executors.processes import ProcessExecutor
 from d6tpipe.executors.shared import CodeMismatch
 from d6tpipe.interfaces import Failure, Outcome, State, Status
-from d6tpipe.machine import host_name
+from d6tpipe.machine import host_name, this_process
 from d6tpipe.payloads import loaded_classes, memory_paths
 from d6tpipe.shipping import Depot, Packed, Parcel, Wanted, bring_back, make_room, pack, working_in
 from d6tpipe.stores import MEMORY
@@ -112,7 +112,9 @@ class _Run:
         self.cwd, self.environ, self.path = header["cwd"], header["environ"], header["path"]
         self.bodies = BodyRunner(header["stale"], _capture(), _status_of(header["scheduler"]), header["n_workers"])
         self.checked: set[tuple[type, Any]] = set()
-        if not _kept and not _running:  # what earlier runs have left in memory says nothing about this one
+        self.at_home = header["process"] == this_process()  # a pool of threads, say
+        # what earlier runs have left in memory says nothing about this one
+        if not self.at_home and not _kept and not _running:
             cache.data.clear()
         self.enter()
         self.classes = _loaded(header["classes"]) if header["classes"] else []
@@ -120,6 +122,8 @@ class _Run:
 
     def enter(self) -> None:
         """Make this process look as the one that coordinates."""
+        if self.at_home:
+            return
         if not mirrored():
             stand_in(self.base)
         if self.environ is None:  # perhaps another machine
@@ -222,7 +226,8 @@ def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
     if code is not None and (task.__class__, code) not in place.checked:
         _check_code(task, code)
         place.checked.add((task.__class__, code))
-    _take_in(inputs, memory)
+    if not place.at_home:
+        _take_in(inputs, memory)
     body = place.bodies.body(_Node(task, requires), used, answered)
     store = store_of(task)
     with nullcontext() if store.root == MEMORY or mirrored() else store.locks.borrow(task.task_id):

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -624,3 +625,23 @@ def test_what_has_ended_is_free_for_others_while_a_long_body_runs(
     result = run([flow.Quick(), flow.Slow()], executor)
     assert result.ok, result.failures
     assert flow.Slow().outputLoad().endswith("1\n")
+
+
+class Unspoken(ThreadPoolExecutor):
+    """Runs in this process and does not say so."""
+
+
+def test_a_run_leaves_the_process_as_it_was_whatever_the_executor(flow: Any, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    os.chdir(tmp_path / "one")
+    d6tpipe.set_dir("relative")
+    with Unspoken(2) as threads:
+        assert d6tpipe.run(flow.Two(), executor=threads).ok
+        assert flow.Two().outputLoad(as_dict=True)["b"] == {"held": 3}
+        before = dict(os.environ), list(sys.path), d6tpipe.settings.describe()
+        assert d6tpipe.run(flow.Nearby(), executor=threads).ok
+    assert (dict(os.environ), list(sys.path), d6tpipe.settings.describe()) == before
+    os.chdir(tmp_path / "other")
+    assert not flow.Two().complete()
+    assert d6tpipe.run(flow.Raw(i=1)).ok and os.path.exists(tmp_path / "other" / "relative" / "Raw")

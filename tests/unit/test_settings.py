@@ -38,6 +38,8 @@ DEFAULTS = {
     "executor": None,
     "scheduler": None,
     "show_capture": "all",
+    "show_locals": False,
+    "marks": None,
     "parameter_count": 20,
     "parameter_length": 64,
 }
