@@ -1,0 +1,1 @@
+"""From the raw data to the data sets."""

@@ -1,0 +1,1 @@
+"""From the data sets to fitted models."""
