@@ -367,7 +367,7 @@ class _Body:
             if outputs:
                 advice = _no_body(task) or "Call self.save(...) in run()."
                 warn(
-                    f"{task!r} ran but saved nothing: its output {getattr(missing[0], 'path', missing[0])} "
+                    f"{shown(task)} ran but saved nothing: its output {getattr(missing[0], 'path', missing[0])} "
                     f"does not exist, so it will run again next time. {advice}"
                 )
             return Outcome(State.NO_OUTPUT, self.seconds)

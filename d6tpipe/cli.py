@@ -30,6 +30,7 @@ from d6tpipe.errors import (
     PipeError,
     PluginError,
     SettingsError,
+    shown,
     told,
 )
 from d6tpipe.examiner import Examiner
@@ -39,7 +40,7 @@ from d6tpipe.interfaces import Event, EventKind, ReasonKind, Standing, State
 from d6tpipe.plans import plan
 from d6tpipe.policy import Policy
 from d6tpipe.selection import narrowed
-from d6tpipe.trees import tree_text
+from d6tpipe.trees import grouped_text, tree_text
 from d6tpipe.wording import Words, named
 
 __all__ = ["cli_records", "main"]
@@ -144,7 +145,7 @@ def _debug(event: Event) -> None:
     """Open the debugger at the frame in which a body has failed."""
     if event.kind is not EventKind.FAILED or event.error is None:
         return
-    click.echo(f"\n{event.task!r} failed: {told(event.error)}")
+    click.echo(f"\n{shown(event.task)} failed: {told(event.error)}")
     if event.error.__traceback__ is None:
         click.echo("There is no frame to look at: nothing was raised here.")
         return
@@ -167,7 +168,7 @@ class _Tracer:
             return
         run = type(event.task).run
         code = inspect.unwrap(getattr(run, "_d6tpipe_wraps", run)).__code__
-        click.echo(f"\n{event.task!r} begins")
+        click.echo(f"\n{shown(event.task)} begins")
         self._debugger.reset()
         self._debugger.clear_all_breaks()
         self._debugger.set_break(code.co_filename, code.co_firstlineno, True, None, code.co_name)
@@ -206,7 +207,7 @@ def _fate(node: Node) -> str:
 
 def _print_failures(result: Any) -> None:
     for failure in result.failures:
-        click.echo(f"\n{failure.task!r} failed:", err=True)
+        click.echo(f"\n{shown(failure.task)} failed:", err=True)
         click.echo((failure.traceback or str(failure.error)).rstrip(), err=True)
 
 
@@ -245,6 +246,9 @@ def _preview(target: str, words: tuple[str, ...], folder: str | None, policy: Ma
         flow.preview(selection.tasks)
         return OK
     _, goals, view = build_graph(selection.tasks, examiner=Examiner(Policy(**policy)))
+    if len(goals) > SHOWN:
+        click.echo(grouped_text(goals, mode=view.mode))
+        return OK
     for goal in goals:
         click.echo(tree_text(goal, mode=view.mode))
     return OK

@@ -35,7 +35,7 @@ from d6tpipe.tasklogs import link
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.external import is_external
 from d6tpipe.tasks.outputs import mirrored
-from d6tpipe.trees import tree_text
+from d6tpipe.trees import grouped_text, tree_text
 from d6tpipe.wording import Words
 
 __all__ = [
@@ -215,17 +215,17 @@ def run(
         print("Tasks that will run again:")
         for node in graph.order:
             if node in again and node.complete:
-                print(f"  {node.task!r}")
+                print(f"  {shown(node.task)}")
         if input("Run them again (y/n)? ").strip().lower() not in ("y", "yes"):
             return None
     plan = Plan(graph.order, goals, view, again)
     failures: list[Failure] = []
-    shown = settings.execution_summary if execution_summary is None else execution_summary
+    summarised = settings.execution_summary if execution_summary is None else execution_summary
 
     def finish() -> Result:
         nodes = graph.order
         result = Result(nodes, failures, perf_counter() - begin, dry_run, goals, show_capture)
-        if shown and (result.ok or not abort):
+        if summarised and (result.ok or not abort):
             print(result.summary_text)
         return result
 
@@ -289,7 +289,7 @@ def run(
                 max_failures=max_failures,
             )
     except KeyboardInterrupt:
-        if shown:
+        if summarised:
             print(Result(graph.order, failures, perf_counter() - begin, show_capture=show_capture).summary_text)
         raise
     finally:
@@ -421,7 +421,7 @@ def _forced_nodes(graph: Graph, goals: list[Node], forced: Any, all_goals: bool,
     for task in [] if forced is None else as_tasks(forced):
         meant = _matching(graph, task)
         if not meant:
-            warn(f"forced={task!r}: no task of the flow is meant, nothing is forced by it")
+            warn(f"forced={shown(task)}: no task of the flow is meant, nothing is forced by it")
         sources.update(dict.fromkeys(meant))
     return frozenset(graph.between(sources, *goals))
 
@@ -493,6 +493,9 @@ def _luigi_events(graph: Graph, goals: list[Node]) -> Callable[[Event], None]:
 # ---- questions
 
 
+_MOST_TREES = 20
+
+
 def preview(
     tasks: Any, indent: str = "", last: bool = True, show_params: bool = True, clip_params: bool = False
 ) -> None:
@@ -501,7 +504,7 @@ def preview(
     Parameters
     ----------
     tasks : task, collection or mapping of tasks
-        One tree is printed for each.
+        One tree is printed for each; of more than 20, how many of each class there are and how they stand.
     indent, last, show_params, clip_params
         See `trees.tree_text`.
 
@@ -513,6 +516,9 @@ def preview(
     words = Words()
     rule = "\n ===== Luigi Execution Preview ===== \n"
     print(rule)
+    if len(goals) > _MOST_TREES:
+        print(grouped_text(goals, mode=view.mode, words=words))
+        goals = []
     for goal in goals:
         print(tree_text(goal, indent, last, show_params, clip_params, mode=view.mode, words=words))
     print(rule)
@@ -602,7 +608,7 @@ def _invalidate(tasks: Iterable[Any], confirm: bool) -> bool:
     if confirm:
         print("Outputs of these tasks will be deleted:")
         for task in chosen:
-            print(f"  {task!r}")
+            print(f"  {shown(task)}")
         if input("Delete them (y/n)? ").strip().lower() not in ("y", "yes"):
             return False
     for task in chosen:

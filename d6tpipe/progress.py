@@ -6,6 +6,7 @@ import sys
 from types import TracebackType
 from typing import Any
 
+from d6tpipe.errors import shown
 from d6tpipe.interfaces import Event, EventKind
 
 __all__ = ["LineProgress", "LiveProgress", "progress_for"]
@@ -28,7 +29,7 @@ class LineProgress:
             return
         self.done += 1
         took = f" {event.seconds:.2f} s" if event.seconds is not None else ""
-        print(f"[{self.done}/{max(self.total, self.done)}] {event.state} {event.task!r}{took}", file=sys.stderr)
+        print(f"[{self.done}/{max(self.total, self.done)}] {event.state} {shown(event.task)}{took}", file=sys.stderr)
 
 
 class LiveProgress:
@@ -69,7 +70,7 @@ class LiveProgress:
 
 
 def _short(task: Any) -> str:
-    words = repr(task)
+    words = shown(task)
     return words if len(words) <= 60 else words[:57] + "..."
 
 

@@ -12,7 +12,7 @@ from luigi.execution_summary import LuigiStatusCode
 from d6tpipe.engine.graph import Node
 from d6tpipe.errors import BuildError, shown, told
 from d6tpipe.interfaces import FAILURES, Failure, State
-from d6tpipe.wording import Words, columns_of, named
+from d6tpipe.wording import Words, columns_of, named, without_class
 
 __all__ = ["Result"]
 
@@ -278,6 +278,6 @@ def _by_family(nodes: Sequence[Node], words: Words | None = None) -> list[str]:
 
 
 def _line(family: str, members: Sequence[Node]) -> str:
-    sample = ", ".join(shown(node.task).removeprefix(family) for node in members[:_SHOWN])
+    sample = ", ".join(without_class(node.task) for node in members[:_SHOWN])
     more = f", ... {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
     return f"    - {len(members)} {family}{sample if len(sample) < 200 else ''}{more}"

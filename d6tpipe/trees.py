@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from d6tpipe.engine.graph import Node
+from d6tpipe.errors import shown as shown_label
 from d6tpipe.interfaces import Standing
-from d6tpipe.wording import Words
+from d6tpipe.labels import ids_of
+from d6tpipe.wording import Words, without_class
 
-__all__ = ["tree_text"]
+__all__ = ["grouped_text", "tree_text"]
 
+_SAMPLE = 3
 _DEEPEST = 50  # levels drawn in full; lines of a chain of 100,000 would be 300,000 characters wide
 _BLUE, _GREEN, _YELLOW, _END = "\033[94m", "\033[92m", "\033[93m", "\033[0m"
 
@@ -77,7 +80,7 @@ def tree_text(
         tail = ", ".join(filter(None, [why, again]))
         lines.append(
             f"{before}{f'(level {level}) ' if level > _DEEPEST else ''}{'└─--' if is_last else '|--'}"
-            f"[{type(node.task).__name__}-{_parameters(node.task, show_params, clip_params)} ({word})]"
+            f"[{_name(node.task, show_params, clip_params)} ({word})]"
             f"{' ' * bool(tail)}{tail}"
         )
         if node in shown:
@@ -89,6 +92,60 @@ def tree_text(
         for number, need in enumerate(reversed(node.needs)):
             stack.append((need, below, number == 0, level + 1))
     return "\n" + "\n".join(lines)
+
+
+def _name(task: Any, show: bool, clip: bool) -> str:
+    if ids_of(task):
+        return shown_label(task)
+    return f"{type(task).__name__}-{_parameters(task, show, clip)}"
+
+
+def grouped_text(goals: Sequence[Node], mode: Callable[[Node], str] | None = None, words: Words | None = None) -> str:
+    """Return how many tasks of each class many goals need, and how these stand: a few lines for any number of tasks.
+
+    Parameters
+    ----------
+    goals : sequence of Node
+        Judged, with all that they need.
+    mode, words
+        As of `tree_text`.
+
+    Returns
+    -------
+    str
+        A paragraph for each class, those that are needed by others further down.
+    """
+    words = words or Words()
+    groups: dict[str, dict[str, list[Node]]] = {}
+    seen: set[Node] = set(goals)
+    layer = list(dict.fromkeys(goals))
+    while layer:
+        below: dict[Node, None] = {}
+        for node in layer:
+            alike = groups.setdefault(node.task.task_family, {})
+            alike.setdefault(_standing(node, mode, words), []).append(node)
+            for need in node.needs:
+                if need not in seen:
+                    seen.add(need)
+                    below[need] = None
+        layer = list(below)
+    lines = []
+    for family, alike in groups.items():
+        lines.append(f"{family}: {sum(map(len, alike.values())):,} tasks")
+        for standing, nodes in sorted(alike.items(), key=lambda item: -len(item[1])):
+            sample = ", ".join(without_class(node.task) for node in nodes[:_SAMPLE])
+            more = ", ..." if len(nodes) > _SAMPLE else ""
+            lines.append(f"  {len(nodes):>9,} {standing}: {sample}{more}")
+    return "\n".join(lines)
+
+
+def _standing(node: Node, mode: Callable[[Node], str] | None, words: Words) -> str:
+    why = words.of(node)
+    if not node.complete:
+        return f"PENDING ({why})" if why else "PENDING"
+    if why and node.standing is not Standing.UNTRACKED:
+        return f"COMPLETE ({'frozen' if mode is not None and mode(node) == 'frozen' else 'stale'}: {why})"
+    return "COMPLETE"
 
 
 def _parameters(task: Any, show: bool, clip: bool) -> str:

@@ -11,7 +11,7 @@ from d6tpipe.errors import shown
 from d6tpipe.interfaces import Reason, ReasonKind, Standing
 from d6tpipe.tasks.external import is_external
 
-__all__ = ["Words", "clipped", "columns_of", "in_order", "is_function", "named", "transition"]
+__all__ = ["Words", "clipped", "columns_of", "in_order", "is_function", "named", "transition", "without_class"]
 
 _SHOWN = 2
 _LONGEST = 60
@@ -142,6 +142,14 @@ def columns_of(task: Any, taken: Iterable[str]) -> Mapping[str, str]:
     if texts.keys().isdisjoint(taken):
         return texts
     return {f"parameter_{name}" if name in taken else name: text for name, text in texts.items()}
+
+
+def without_class(task: Any) -> str:
+    """Return a task as it is shown, without its class: ``[id]``, or its parameters in parentheses."""
+    whole = shown(task)
+    return (
+        whole[whole.index("[") :] if "_ids" in task.__dict__ and "[" in whole else whole.removeprefix(task.task_family)
+    )
 
 
 def named(task: Any, longest: int = 100) -> str:
