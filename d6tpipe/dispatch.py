@@ -16,6 +16,7 @@ import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from functools import cache
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -643,11 +644,13 @@ class Dispatcher:
             self._begin(heapq.heappop(self._later)[2])
 
 
+@cache
 def _worker() -> Any:
     """Return the module `worker`; a run that is serial has no use for what it imports."""
     return importlib.import_module("d6tpipe.worker")
 
 
+@cache
 def _shipping() -> Any:
     return importlib.import_module("d6tpipe.shipping")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
@@ -10,6 +12,9 @@ from d6tpipe import plugins
 from d6tpipe.executors.shared import WorkerDied
 
 __all__ = ["DaskExecutor", "build", "of_client"]
+
+_PATIENCE = 10.0
+"""Seconds that the end of a run waits for the thread that fetches results."""
 
 
 def build(n_workers: int, settings: Any = None, address: str = "") -> DaskExecutor:
@@ -63,6 +68,8 @@ class DaskExecutor(Executor):
     def __init__(self, client: Any, closing: list[Any]) -> None:
         self._client, self._closing = client, closing
         self._under_way: dict[Future[Any], Any] = {}
+        self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._collector: threading.Thread | None = None
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have ``function(*args, **kwargs)`` called by a worker of the cluster."""
@@ -86,8 +93,35 @@ class DaskExecutor(Executor):
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
         self._under_way[future] = remote  # Dask forgets a task when nobody holds its future
-        remote.add_done_callback(lambda done: self._settle(future, done))
+        remote.add_done_callback(lambda done: self._ended.put((future, done)))
+        if self._collector is None:
+            self._collector = threading.Thread(target=self._collect, name="d6tpipe dask", daemon=True)
+            self._collector.start()
         return future
+
+    def _collect(self) -> None:
+        """Fetch results, all that are there at once: each question to the cluster takes about a millisecond."""
+        while True:
+            ended = [self._ended.get()]
+            while not self._ended.empty():
+                ended.append(self._ended.get())
+            over = None in ended
+            pairs = [pair for pair in ended if pair is not None]
+            well = [pair for pair in pairs if pair[1].status == "finished"]
+            try:
+                results = self._client.gather([remote for _, remote in well]) if well else []
+            except Exception:  # noqa: BLE001  (one by one, each with its own error)
+                results, well = [], []
+            for (future, _), result in zip(well, results, strict=True):
+                self._under_way.pop(future, None)
+                if not future.done():
+                    future.set_result(result)
+            done = {id(future) for future, _ in well}
+            for future, remote in pairs:
+                if id(future) not in done:
+                    self._settle(future, remote)
+            if over:
+                return
 
     def _settle(self, future: Future[Any], remote: Any) -> None:
         self._under_way.pop(future, None)
@@ -129,6 +163,10 @@ class DaskExecutor(Executor):
         """Close what was made for this executor; a client that was given stays open."""
         if cancel_futures:
             self.interrupt()
+        if self._collector is not None:
+            self._ended.put(None)
+            self._collector.join(_PATIENCE)
+            self._collector = None
         for closing in self._closing:
             closing.close()
         self._closing = []

@@ -13,6 +13,7 @@ import multiprocessing.connection
 import multiprocessing.util
 import os
 import pickle
+import selectors
 import signal
 import sys
 import threading
@@ -122,6 +123,8 @@ class ProcessExecutor(Executor):
         self._numbers = 0
         self._manager: threading.Thread | None = None
         self._wake_read = self._wake_write = -1
+        self._selector: Any = None  # kept from turn to turn: to build one takes longer than to ask it
+        self._watched: list[_Worker] = []
         self._awake = False
         self._closed = False
         self._stop_at: float | None = None
@@ -248,6 +251,9 @@ class ProcessExecutor(Executor):
     def _start_manager(self) -> None:
         if self._manager is None:
             self._wake_read, self._wake_write = os.pipe()
+            self._selector = selectors.DefaultSelector()
+            self._selector.register(self._wake_read, selectors.EVENT_READ)
+            self._watched = []
             os.set_blocking(self._wake_write, False)
             self._manager = threading.Thread(target=self._manage, name="d6tpipe processes", daemon=True)
             self._manager.start()
@@ -269,6 +275,7 @@ class ProcessExecutor(Executor):
             with self._lock:
                 for worker in list(self._workers.values()):
                     self._end(worker)
+                self._selector.close()
                 for descriptor in (self._wake_read, self._wake_write):
                     os.close(descriptor)
                 self._wake_write = -1
@@ -284,39 +291,59 @@ class ProcessExecutor(Executor):
             until = min([worker.deadline for worker in workers if worker.deadline is not None], default=None)
             if self._stop_at is not None:
                 until = self._stop_at if until is None else min(until, self._stop_at)
-        waits: list[Any] = [self._wake_read]
-        by_source: dict[Any, _Worker] = {}
-        for worker in workers:
-            by_source[worker.connection] = by_source[worker.process.sentinel] = worker
-        waits += by_source
-        ready = multiprocessing.connection.wait(waits, None if until is None else max(0.0, until - monotonic()))
-        found: dict[int, _Worker] = {}
-        for source in ready:
-            if source == self._wake_read:
+        self._watch(workers)
+        ready = self._selector.select(None if until is None else max(0.0, until - monotonic()))
+        over: list[_Worker] = []
+        for key, _ in ready:
+            if key.data is None:
                 os.read(self._wake_read, 4096)
-            else:
-                found[id(by_source[source])] = by_source[source]
-        for worker in found.values():
-            if not worker.ended:
+                continue
+            worker, is_connection = key.data
+            if worker.ended:
+                continue
+            if is_connection:
                 self._listen(worker)
+            else:
+                over.append(worker)
+        for worker in over:
+            if not worker.ended:
+                self._last_words(worker)
         if until is not None:
             self._look_at_clock()
         return True
 
+    def _watch(self, workers: list[_Worker]) -> None:
+        """Wait for these workers, and for no others."""
+        if workers == self._watched:
+            return
+        known = {id(worker) for worker in self._watched}
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None and key.data[0] not in workers:
+                self._selector.unregister(key.fd)
+        for worker in workers:
+            if id(worker) not in known:
+                self._selector.register(worker.connection.fileno(), selectors.EVENT_READ, (worker, True))
+                self._selector.register(worker.process.sentinel, selectors.EVENT_READ, (worker, False))
+        self._watched = workers
+
     def _listen(self, worker: _Worker) -> None:
-        """Take what a worker has to say, or note that it has ended."""
+        """Take one message of a worker, or note that it has ended."""
         try:
-            self._hear(worker)
-            if worker.ended or worker.process.is_alive():
-                return
-            self._hear(worker)  # what it said between the two questions
+            data = worker.connection.recv_bytes()
+        except (EOFError, OSError):
+            self._bury(worker)
+            return
+        self._take(worker, pickle.loads(data))
+
+    def _last_words(self, worker: _Worker) -> None:
+        """Take what a worker that has ended had to say before."""
+        try:
+            while not worker.ended and worker.connection.poll():
+                self._take(worker, pickle.loads(worker.connection.recv_bytes()))
         except (EOFError, OSError):
             pass
-        self._bury(worker)
-
-    def _hear(self, worker: _Worker) -> None:
-        while not worker.ended and worker.connection.poll():
-            self._take(worker, pickle.loads(worker.connection.recv_bytes()))
+        if not worker.ended:
+            self._bury(worker)
 
     def _take(self, worker: _Worker, results: list[tuple[int, bool, bytes, float]]) -> None:
         done = []

@@ -25,8 +25,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 from d6tpipe import errors
@@ -157,26 +156,12 @@ class Locks:
             if offset is not None and self._writable and not self._alone:
                 lockf(self._descriptor, LOCK_UN, 1, offset + 1)
 
-    @contextmanager
-    def borrow(self, key: str) -> Iterator[None]:
+    def borrow(self, key: str) -> _Borrowed:
         """Hold the body of `key`, which another process has lent, for the length of a ``with`` block.
 
         Where the file cannot be locked nothing is held: whoever lent it could not lock it either.
         """
-        offset = _offset(key) + 1
-        descriptor = -1
-        with self._mutex, suppress(OSError):
-            descriptor = self._open(make=True)
-            lockf(descriptor, _TRY, 1, offset)
-            self._bytes.add(offset)
-        try:
-            yield
-        finally:
-            with self._mutex:
-                self._bytes.discard(offset)
-                if descriptor == self._descriptor:
-                    with suppress(OSError):
-                        lockf(descriptor, LOCK_UN, 1, offset)
+        return _Borrowed(self, _offset(key) + 1)
 
     def wait(self, keys: Sequence[str], timeout: float | None = None) -> None:
         """Block until at least one of `keys` may be free, or there are none, or for `timeout` seconds.
@@ -271,6 +256,35 @@ class Locks:
             f"Tasks cannot be locked in {self.path} ({error.strerror or error}). A run by itself is not affected, but "
             "two processes that run at the same time may do the same work twice."
         )
+
+
+class _Borrowed:
+    """The ``with`` block of `Locks.borrow`; no generator, since there is one for each body."""
+
+    __slots__ = ("_descriptor", "_locks", "_offset")
+
+    def __init__(self, locks: Locks, offset: int) -> None:
+        self._locks, self._offset, self._descriptor = locks, offset, -1
+
+    def __enter__(self) -> None:
+        locks = self._locks
+        with locks._mutex:
+            try:
+                self._descriptor = locks._open(make=True)
+                lockf(self._descriptor, _TRY, 1, self._offset)
+                locks._bytes.add(self._offset)
+            except OSError:
+                pass
+
+    def __exit__(self, *_: object) -> None:
+        locks = self._locks
+        with locks._mutex:
+            locks._bytes.discard(self._offset)
+            if self._descriptor == locks._descriptor:
+                try:
+                    lockf(self._descriptor, LOCK_UN, 1, self._offset)
+                except OSError:
+                    pass
 
 
 def _offset(key: str) -> int:
