@@ -645,3 +645,15 @@ def test_a_run_leaves_the_process_as_it_was_whatever_the_executor(flow: Any, tmp
     os.chdir(tmp_path / "other")
     assert not flow.Two().complete()
     assert d6tpipe.run(flow.Raw(i=1)).ok and os.path.exists(tmp_path / "other" / "relative" / "Raw")
+
+
+def test_a_dask_cluster_that_adapts_grows_with_the_work(flow: Any) -> None:
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        cluster.adapt(minimum=0, maximum=2, interval="100ms")
+        result = run([flow.Raw(i=i) for i in range(8)], client)
+        assert result.ok, result.failures
+        assert bodies(flow) == {"Raw": 8}

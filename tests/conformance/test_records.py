@@ -87,6 +87,29 @@ def test_hot_rows_hold_stage_digest_and_seal_of_the_wanted_families(records: Rec
     assert ("saved", raw.digest, b"") == records.load_hot(["Raw"])["Raw_1"]
 
 
+def test_timings_have_seconds_stage_and_whether_there_are_metadata(records: Records) -> None:
+    built = {"accepted": False, "seconds": 1.5, "extras": {}}
+    records.write(
+        [
+            full("Clean_1", **built, metadata="0f"),
+            full("Clean_2", **built, stage="failed", error="ValueError: \"metadata\":\"0f\"}"),
+            full("Clean_3", **{**built, "extras": {"metadata": "0f", "accepted": True}}),
+            full("Clean_4", accepted=True, metadata="0f"),
+            full("Clean_5", **built, observed=True),
+            Record("Clean_6", "Clean", seconds=2.0),
+            full("Raw_1", "Raw"),
+        ]
+    )
+    records.building([("Clean", "Clean_1"), ("Clean", "Clean_7")], "mine")
+    found = records.timings(["Clean", "Missing"])
+    assert {"Clean_1": 1.5, "Clean_2": 1.5, "Clean_3": 1.5} == {k: s for k, (s, _, _) in found.items() if s == s}
+    stages = {f"Clean_{number}": "finished" for number in range(1, 8)}
+    stages |= {"Clean_1": "building", "Clean_2": "failed", "Clean_7": "building"}
+    assert stages == {task: stage for task, (_, stage, _) in found.items()}
+    assert {"Clean_1", "Clean_4"} == {task for task, (_, _, has_metadata) in found.items() if has_metadata}
+    assert {} == records.timings([])
+
+
 def test_an_announced_task_is_building_for_all_but_the_run_that_announced_it(records: Records) -> None:
     records.building([("Clean", "Clean_1_ab")], "mine")
     assert {"Clean_1_ab": ("building", b"", b"")} == records.load_hot(["Clean"])
