@@ -143,7 +143,7 @@ def test_a_selection_runs_what_it_needs_and_no_more(project: Project) -> None:
     }
     built = project.runs(*[{"select": expression} for expression in expected], {"marks": "costly"})
     assert list(expected.values()) == built[:-1]
-    assert 5 == len(built[-1])
+    assert 4 == len(built[-1])
 
 
 def test_the_results_are_those_of_the_models(project: Project) -> None:

@@ -8,5 +8,5 @@ from my_project.estimation.tasks import ESTIMATIONS
 
 if __name__ == "__main__":
     ESTIMATIONS.run()
-    scores = [{"data": task.data.subset, "model": task.model, **task.outputLoadMeta()} for task in ESTIMATIONS.values()]
-    print(pd.DataFrame(scores).pivot(index="data", columns="model", values="accuracy").round(3))
+    accuracy = pd.Series({name: task.outputLoadMeta()["accuracy"] for name, task in ESTIMATIONS.items()})
+    print(accuracy.sort_values(ascending=False).round(3).to_string())
