@@ -34,6 +34,7 @@ from d6tpipe.errors import (
     told,
 )
 from d6tpipe.examiner import Examiner
+from d6tpipe.executors.serial import SerialExecutor
 from d6tpipe.explanations import explain
 from d6tpipe.graphs import build_graph
 from d6tpipe.interfaces import Event, EventKind, ReasonKind, Standing, State
@@ -118,7 +119,7 @@ def _run(
         forced_all=force,
         forced_all_upstream=force_all,
         workers=1 if alone else workers,
-        executor="serial" if alone else executor,
+        executor=SerialExecutor(debugging=True) if alone else executor,
         callbacks=watchers or None,
         scheduler=scheduler,
         claim=claim,

@@ -128,7 +128,8 @@ def _notes(folder: str) -> list[Any]:
     for entry in entries:
         with contextlib.suppress(FileNotFoundError):  # taken back meanwhile
             with open(entry.path, encoding="utf-8") as stream:
-                found.append(json.load(stream))
-            times.append(entry.stat().st_mtime)
+                note = json.load(stream)
+                times.append(os.fstat(stream.fileno()).st_mtime)
+            found.append(note)
     newest = max(times, default=0.0)  # one's own: the clock of whoever keeps the files
     return [note for note, time in zip(found, times, strict=True) if newest - time < _VALID_SECONDS]

@@ -157,6 +157,7 @@ class _Place:
         self.assigns = hasattr(executor, "assign")
         self.requests = hasattr(executor, "request")
         self.remote = bool(getattr(executor, "remote", False))
+        self.debugging = bool(getattr(executor, "debugging", False))
         self.offers: dict[str, float] = {}
         self._start = start
         self._encoder: Encoder | None = None
@@ -306,7 +307,9 @@ class Dispatcher:
         timeout = node.task.worker_timeout
         if plan.executor is not None and plan.executor != self._choice.name:
             place = self._place(plan.executor)
-        if (timeout or plan.isolate) and (place.in_process or (place.local and not place.assigns)):
+        if self._main.debugging:  # all in this thread, whatever the classes say
+            place, timeout = self._main, None
+        elif (timeout or plan.isolate) and (place.in_process or (place.local and not place.assigns)):
             place = self._place("processes")
         if place.remote and not _shipping().is_shippable(node.task):  # its outputs lie who knows where: here
             place = self._place("processes")
@@ -599,12 +602,22 @@ class Dispatcher:
             work = self._alone.popleft()
             place = work.place
             try:
-                future = self._sent(work, self._payload(work))
-                future.exception()
+                args = self._payload(work)
+            except (PipeError, OSError) as error:
+                self._settled(work, _failed(work.node, error))
+                continue
+            try:
+                future = self._sent(work, args)
+                wanted = place.remote and future.exception() is None and future.result()
             except BrokenExecutor:
                 self._renew(place)
                 self._alone.appendleft(work)
                 continue
+            if place.remote and isinstance(wanted, _shipping().Wanted):  # the new worker has nothing yet
+                work.wanted.update(wanted.digests)
+                self._alone.appendleft(work)
+                continue
+            future.exception()
             if isinstance(future.exception(), BrokenExecutor):
                 self._renew(place)
             self._expect(work, future)

@@ -15,7 +15,7 @@ from typing import Any
 import luigi
 
 from d6tpipe import settings
-from d6tpipe.binding import LOADING, Unanswered
+from d6tpipe.binding import FRAME, LOADING, Unanswered
 from d6tpipe.bodies import BodyRunner, failure_of, missing_input
 from d6tpipe.capture import SHOW_CAPTURE, PythonCapture
 from d6tpipe.engine.build import build
@@ -193,6 +193,8 @@ def run(
             "A module runs tasks when it is imported, and a worker has to import it",
             hint="Put the call of run() under: if __name__ == '__main__':",
         )
+    if mirrored() and FRAME.get() is not None:
+        return _asked_for(tasks)
     from d6tpipe.dispatch import Dispatcher, choose  # a question has no use for what it imports
 
     choice = choose(workers, executor)
@@ -304,6 +306,26 @@ def run(
     return result
 
 
+def _asked_for(tasks: Any) -> Result:
+    """Return the result of a run inside a body on a worker that does not see the data: there it only asks.
+
+    Raises
+    ------
+    Unanswered
+        Some of the tasks have yet to be built, by the process that coordinates.
+    """
+    frame = FRAME.get()
+    assert frame is not None
+    wanted = as_tasks(tasks)
+    open_ones = [task for task in wanted if task not in frame.answered]
+    if open_ones:
+        raise Unanswered(open_ones)
+    _, goals, _ = build_graph(wanted, judged=False)
+    for node in goals:
+        node.complete, node.state = True, State.FRESH
+    return Result(goals, [], 0.0, goals=goals)
+
+
 def bind(frame: Any, tasks: list[Any]) -> None:
     """Build what is missing of `tasks`, which the body of `frame` needs now, and note it as asked for.
 
@@ -314,6 +336,8 @@ def bind(frame: Any, tasks: list[Any]) -> None:
         open_ones = [task for task in tasks if task not in frame.answered]
         if open_ones:
             raise Unanswered(open_ones)
+        return
+    if not tasks:
         return
     n_workers = min(len(tasks), frame.n_workers)
     result = run(tasks, abort=False, execution_summary=False, workers=n_workers, progress=False, stale=frame.stale,

@@ -289,10 +289,10 @@ def loaded_classes(classes: list[type]) -> None:
 
 
 def memory_paths(tasks: Iterable[Any]) -> Iterator[str]:
-    """Yield the names in ``cache.data`` of the outputs of tasks; an aggregator stands for what it requires."""
+    """Yield the names in ``cache.data`` of the outputs of tasks; an aggregator stands for what it yields."""
     for task in tasks:
         if isinstance(task, TaskAggregator):
-            yield from memory_paths(flatten(task.requires()))
+            yield from memory_paths(task._children())
         elif isinstance(task, TaskData) and (
             type(task).output is not TaskData.output or layout(task).in_memory or layout(task).mixed
         ):

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.util import Finalize
@@ -29,7 +29,7 @@ from d6tpipe.errors import StorageError
 from d6tpipe.executors.shared import Shared
 from d6tpipe.interfaces import Written
 from d6tpipe.machine import user_name
-from d6tpipe.storage.files import temporary_name
+from d6tpipe.storage.files import temporary_name, temporary_owner
 from d6tpipe.targets import CacheTarget
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.data import METADATA
@@ -54,20 +54,21 @@ _DEPOT_BYTES = 8 << 30
 
 
 class Parcel(NamedTuple):
-    """One file that a body may read.
+    """One file or folder that a body may read.
 
     Attributes
     ----------
     path : str
         Absolute, as it is called where the run is coordinated.
-    digest : bytes
-        xxh3_128 of the content.
+    files : tuple of (str, bytes)
+        Path in the folder and xxh3_128 of the content; an empty subfolder ends in a slash and has no digest. Of a file:
+        one, under the empty name. Nothing at all: there is no such file.
     apart : bool
         It lies in no data folder: bodies are told by ``input()`` where it is.
     """
 
     path: str
-    digest: bytes
+    files: tuple[tuple[str, bytes], ...]
     apart: bool
 
 
@@ -86,7 +87,8 @@ class Packed(NamedTuple):
     path : str
         As in `Parcel`.
     files : mapping of str to bytes
-        The content; of a folder: of all files in it, by their path in it. Of a file: under the empty name.
+        The content; of a folder: of all files in it, by their path in it, empty subfolders ending in a slash. Of a
+        file: under the empty name.
     """
 
     path: str
@@ -119,14 +121,24 @@ class Shipper:
         self._sent: set[bytes] = set()
 
     def parcels(self, tasks: Iterable[Any]) -> list[Parcel]:
-        """Return the files that make up the outputs of tasks, and their metadata; values in memory are left out."""
+        """Return what makes up the outputs of tasks, and their metadata; values in memory are left out."""
         found: dict[str, Parcel] = {}
         for task in tasks:
             usual = is_shippable(task)
-            for path in _files_of(task):
+            for path in _paths_of(task):
                 if path not in found:
-                    found[path] = Parcel(path, self._digest_of(path), not usual)
+                    found[path] = Parcel(path, self._files_at(path), not usual)
         return list(found.values())
+
+    def _files_at(self, path: str) -> tuple[tuple[str, bytes], ...]:
+        if os.path.isdir(path):
+            return tuple(
+                [
+                    (inner, b"" if inner.endswith("/") else self._digest_of(os.path.join(path, inner)))
+                    for inner in _names_in(path)
+                ]
+            ) or (("/", b""),)
+        return (("", self._digest_of(path)),) if os.path.exists(path) else ()
 
     def _digest_of(self, path: str) -> bytes:
         facts = os.stat(path)
@@ -151,7 +163,7 @@ class Shipper:
 
     def first_time(self, parcels: Iterable[Parcel]) -> dict[bytes, Shared]:
         """Return the content of what no worker has been sent yet; of the rest a worker asks for what it lacks."""
-        return self.content([parcel.digest for parcel in parcels if parcel.digest not in self._sent])
+        return self.content(set(digests_of(parcels)) - self._sent)
 
     def content(self, digests: Iterable[bytes]) -> dict[bytes, Shared]:
         """Return content by digest.
@@ -178,21 +190,24 @@ class Shipper:
         return found
 
 
-def _files_of(task: Any) -> Iterator[str]:
-    """Yield where the files are that a task has made."""
+def digests_of(parcels: Iterable[Parcel]) -> Iterator[bytes]:
+    """Yield the digests of all files."""
+    for parcel in parcels:
+        for _, digest in parcel.files:
+            if digest:
+                yield digest
+
+
+def _paths_of(task: Any) -> Iterator[str]:
+    """Yield where the outputs and the metadata of a task are."""
     if isinstance(task, TaskAggregator):
-        for member in flatten(task.requires()):
-            yield from _files_of(member)
+        for member in task._children():
+            yield from _paths_of(member)
         return
     paths = [absolute(str(target.path)) for target in flatten(task.output()) if _is_local(target)]
     if isinstance(task, TaskData) and paths:
         paths.append(absolute(task._meta_path()))
-    for path in paths:
-        if os.path.isdir(path):
-            for name in _names_in(path):
-                yield os.path.join(path, name)
-        elif os.path.exists(path):
-            yield path
+    yield from paths
 
 
 def _is_local(target: Any) -> bool:
@@ -223,11 +238,16 @@ def bring_back(task: Any, packed: Sequence[Packed]) -> dict[str, Written]:
     files = plugins.load("files", "local")
     with files.together() as group:
         for path, content in packed:
+            key = names.get(path)
             if "" in content:
                 what = group.write_stream(path, partial(_put, content[""]))
+            elif key is None:  # others may have files in this folder, too
+                for inner, data in content.items():
+                    if not inner.endswith("/"):
+                        group.write_stream(os.path.join(path, inner), partial(_put, data))
+                continue
             else:
                 what = group.write(path, partial(_fill_folder, content))
-            key = names.get(path)
             if key is not None:
                 written[key] = what
     return written
@@ -246,6 +266,9 @@ def _fill_folder(content: Mapping[str, bytes], path: str) -> None:
     os.makedirs(path, exist_ok=True)
     for name, data in content.items():
         file = os.path.join(path, name)
+        if name.endswith("/"):
+            os.makedirs(file, exist_ok=True)
+            continue
         os.makedirs(os.path.dirname(file), exist_ok=True)
         with open(file, "wb") as stream:
             stream.write(data)
@@ -277,11 +300,47 @@ class Depot:
     def unpack(self, parcels: Iterable[Parcel], content: Mapping[bytes, bytes]) -> list[bytes]:
         """Put files where bodies look for them; return the digests of those that are neither here nor in `content`."""
         missing = []
-        for path, digest, _ in parcels:
-            where = in_mirror(path, self.folder)
-            if not self._has(where, digest) and not self._put(where, digest, content):
-                missing.append(digest)
+        pinned: set[str] = set()
+        for path, files, _ in parcels:
+            place = in_mirror(path, self.folder)
+            wanted = {os.path.join(place, inner) if inner else place: digest for inner, digest in files}
+            self._remove_others(place, wanted)
+            pinned.update(wanted)
+            for where, digest in wanted.items():
+                if not digest:
+                    os.makedirs(where, exist_ok=True)
+                elif not self._has(where, digest) and not self._put(where, digest, content):
+                    missing.append(digest)
+        self._make_room(pinned)
         return missing
+
+    def _remove_others(self, place: str, wanted: Mapping[str, bytes]) -> None:
+        """Remove what is at a place, or in it, and does not belong there any more."""
+        there = [os.path.join(place, inner) for inner in _names_in(place)] if os.path.isdir(place) else [place]
+        for where in there:
+            if where not in wanted:
+                self._drop(where)
+                with contextlib.suppress(OSError):
+                    os.rmdir(where) if where.endswith("/") else os.unlink(where)
+        if os.path.isdir(place) and place in wanted:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _drop(self, where: str) -> None:
+        known = self._there.pop(where, None)
+        if known is not None:
+            self._bytes -= known[1][0]
+            if self._by_digest.get(known[0]) == where:
+                del self._by_digest[known[0]]
+
+    def _make_room(self, pinned: Container[str]) -> None:
+        """Remove the files that were used longest ago, while there is too much, but none of `pinned`."""
+        for where in list(self._there):
+            if self._bytes <= _DEPOT_BYTES:
+                return
+            if where not in pinned:
+                self._drop(where)
+                with contextlib.suppress(OSError):
+                    os.unlink(where)
 
     def _has(self, where: str, digest: bytes) -> bool:
         known = self._there.get(where)
@@ -311,38 +370,35 @@ class Depot:
         return True
 
     def keep(self, where: str, digest: bytes) -> None:
-        """Note that a file is there and need not be sent; the ones that were used longest ago make room."""
+        """Note that a file is there and need not be sent."""
         stamp = _stamp(where)
         if stamp is None:
             return
-        self._bytes -= self._there.pop(where, (b"", (0, 0)))[1][0]
+        self._drop(where)
         self._there[where] = digest, stamp
         self._by_digest[digest] = where
         self._bytes += stamp[0]
-        while self._bytes > _DEPOT_BYTES and len(self._there) > 1:
-            path, (old, facts) = self._there.popitem(last=False)
-            self._bytes -= facts[0]
-            self._by_digest.pop(old, None)
-            with contextlib.suppress(OSError):
-                os.unlink(path)
 
     def keep_packed(self, packed: Packed) -> None:
         """Note that what is sent back need not be sent here again."""
+        where = in_mirror(packed.path, self.folder)
         for inner, data in packed.files.items():
-            where = in_mirror(packed.path, self.folder)
-            self.keep(os.path.join(where, inner) if inner else where, _digest(data))
+            if not inner.endswith("/"):
+                self.keep(os.path.join(where, inner) if inner else where, _digest(data))
 
-    def clear(self, where: str) -> None:
-        """Remove what is in a folder and was not sent, nor kept."""
-        for name in _listed(where):
-            path = os.path.join(where, name)
-            if path in self._there or any(kept.startswith(path + os.sep) for kept in self._there):
-                continue
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
+    def clear(self) -> None:
+        """Remove all that was not sent, nor kept."""
+        root = os.path.join(self.folder, "root")
+        for place, folders, names in os.walk(root, topdown=False):
+            for name in names:
+                where = os.path.join(place, name)
+                if where not in self._there:
+                    with contextlib.suppress(OSError):
+                        os.unlink(where)
+            for name in folders:
+                with contextlib.suppress(OSError):  # not empty, or a link
+                    where = os.path.join(place, name)
+                    os.unlink(where) if os.path.islink(where) else os.rmdir(where)
 
 
 @contextlib.contextmanager
@@ -353,7 +409,7 @@ def working_in(depot: str, base: str, parcels: Iterable[Parcel]) -> Iterator[Non
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
     stand_in(base, depot)
-    SHIPPED.update((path, in_mirror(path, depot)) for path, _, apart in parcels if apart)
+    SHIPPED.update((parcel.path, in_mirror(parcel.path, depot)) for parcel in parcels if parcel.apart)
     os.chdir(work)
     try:
         yield
@@ -364,41 +420,59 @@ def working_in(depot: str, base: str, parcels: Iterable[Parcel]) -> Iterator[Non
         shutil.rmtree(work, ignore_errors=True)
 
 
-def make_room(task: Any, place: str) -> list[str]:
-    """Remove the outputs of an earlier body of the task; return the names of what else is in their folder."""
+def make_room(task: Any, place: str) -> dict[str, Any]:
+    """Remove the outputs of an earlier body of the task; return what else is in their folder, with a stamp of each."""
     own = _output_names(task)
-    rest = []
+    rest = {}
     for name in _listed(place):
+        path = os.path.join(place, name)
         if name not in own:
-            rest.append(name)
-        elif os.path.isdir(os.path.join(place, name)):
-            shutil.rmtree(os.path.join(place, name))
+            rest[name] = _look(path)
+        elif os.path.isdir(path):
+            shutil.rmtree(path)
         else:
-            os.unlink(os.path.join(place, name))
+            os.unlink(path)
     return rest
 
 
-def pack(task: Any, place: str, before: Iterable[str], depot: str) -> list[Packed]:
-    """Return what the body of a task has left in the folder of its outputs.
+def _look(path: str) -> Any:
+    if not os.path.isdir(path) or os.path.islink(path):
+        return _stamp(path)
+    return {inner: _stamp(os.path.join(path, inner)) for inner in _names_in(path)}
+
+
+def pack(task: Any, place: str, before: Mapping[str, Any], depot: str) -> list[Packed]:
+    """Return what the body of a task has left in the folder of its outputs: these, and what is new or changed.
 
     Parameters
     ----------
     task : TaskData
     place : str
         The folder.
-    before : iterable of str
-        Names that were there before.
+    before : mapping of str to object
+        What `make_room` has returned.
     depot : str
         Folder of the depot.
+
+    Raises
+    ------
+    StorageError
+        There is a link to nothing.
     """
-    known = set(before)
+    own = _output_names(task)
     found = []
     for name in sorted(_listed(place)):
-        if name in known:
-            continue
         path = os.path.join(place, name)
+        if name == ".d6tpipe" or temporary_owner(name) is not None or (name in before and before[name] == _look(path)):
+            continue
         if os.path.isdir(path):
-            content = {inner: _content(os.path.join(path, inner)) for inner in _names_in(path)}
+            known = before.get(name) if name not in own else None
+            names = [
+                inner
+                for inner in _names_in(path)
+                if not isinstance(known, dict) or known.get(inner) != _stamp(os.path.join(path, inner))
+            ]
+            content = {inner: b"" if inner.endswith("/") else _content(os.path.join(path, inner)) for inner in names}
         else:
             content = {"": _content(path)}
         found.append(Packed(out_of_mirror(path, depot), content))
@@ -411,8 +485,15 @@ def _output_names(task: Any) -> set[str]:
 
 
 def _content(path: str) -> bytes:
-    with open(path, "rb") as stream:
-        return stream.read()
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError as error:
+        raise StorageError(
+            "A link to nothing cannot be brought back from the worker",
+            facts={"link": path, "to": os.readlink(path) if os.path.islink(path) else "?"},
+            hint="Links travel as what they point to: let the body write files.",
+        ) from error
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
@@ -430,7 +511,11 @@ def _listed(folder: str) -> list[str]:
         return []
 
 
-def _names_in(folder: str) -> Iterator[str]:
-    for place, _, names in os.walk(folder):
+def _names_in(where: str) -> Iterator[str]:
+    """Yield the paths of all files in a folder, and of its empty subfolders with a slash at the end."""
+    for place, folders, names in os.walk(where, followlinks=True):
+        inner = os.path.relpath(place, where)
+        if place != where and not folders and not names:
+            yield f"{inner}/"
         for name in sorted(names):
-            yield os.path.relpath(os.path.join(place, name), folder)
+            yield name if place == where else os.path.join(inner, name)

@@ -307,7 +307,7 @@ def run_shipped(
             for packed in result.files:
                 depot.keep_packed(packed)
         finally:
-            depot.clear(place)
+            depot.clear()
         return result
 
 

@@ -226,6 +226,10 @@ class _Loop:
         known = len(self.graph.order)
         nodes = self.graph.add([task for task, _ in bound])
         added = self.graph.order[known:]
+        new = set(added)
+        for found in nodes:
+            if found not in new and found.state in UNSETTLED:  # it was judged before the body has built it
+                found.present, found.digest = True, None
         self.ledger.note([found for found, (_, built) in zip(nodes, bound, strict=True) if built])
         judge(added, self.view)
         self.plan.grow(node, [found for found, (_, built) in zip(nodes, bound, strict=True) if not built], added)

@@ -25,6 +25,9 @@ class SerialExecutor(Executor):
     inline = True
     in_process = True
 
+    def __init__(self, debugging: bool = False) -> None:
+        self.debugging = debugging  # also what classes say they want to run elsewhere
+
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call ``function(*args, **kwargs)`` and return a future that is done."""
         future: Future[Any] = Future()

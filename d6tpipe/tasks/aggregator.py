@@ -50,7 +50,16 @@ class TaskAggregator(Task):
         """
         return [task for _, task in self._yielded()]
 
-    def _yielded(self) -> list[tuple[int, Any]]:
+    def _keyed(self) -> dict[str, Any]:
+        """Return the tasks by id, or the key of a dict that it yields, else by their position."""
+        found: dict[str, Any] = {}
+        for place, (name, task) in enumerate(self._yielded()):
+            ids = task.__dict__.get("_ids")
+            word = name or (ids[-1] if ids else str(place))
+            found[word if word not in found else f"{word}/{place}"] = task
+        return found
+
+    def _yielded(self) -> list[tuple[str, Any]]:
         body = self.run()
         if body is None:
             return []
@@ -61,12 +70,10 @@ class TaskAggregator(Task):
                 facts={"returned": repr(body)},
                 hint="Write: yield Task(...), once per task.",
             )
-        found: list[tuple[int, Any]] = []
-        number = 0
+        found: list[tuple[str, Any]] = []
         try:
             for item in body:
-                found += [(number, task) for task in _tasks_in(self, item)]
-                number += 1
+                found += _tasks_in(self, item)
         except GraphError:
             raise
         except Exception as error:
@@ -101,8 +108,10 @@ class TaskAggregator(Task):
         """Return the metadata of the tasks it stands for, in order; see `TaskData.outputLoadMeta`."""
         return [_able(task, "outputLoadMeta", self).outputLoadMeta() for task in self._children()]
 
-    def outputLoad(self, keys: Any = None, as_dict: bool = False, cached: bool = False, run: bool = False) -> list[Any]:
+    def outputLoad(self, keys: Any = None, as_dict: bool = False, cached: bool = False, run: bool = False) -> Any:
         """Return what the tasks it stands for have saved, in order; see `TaskData.outputLoad`.
+
+        With `as_dict`, a dict: by id for tasks of a sweep, by key for tasks of a dict, else by position.
 
         Raises
         ------
@@ -114,6 +123,8 @@ class TaskAggregator(Task):
         children = [_able(task, "outputLoad", self) for task in self._children()]
         if run and not self.complete():
             plugins.load("services", "run")(self)
+        if as_dict:
+            return {name: task.outputLoad(keys, as_dict, cached) for name, task in self._keyed().items()}
         return [task.outputLoad(keys, as_dict, cached) for task in children]
 
     def reset(self, confirm: bool = True) -> Any:
@@ -148,18 +159,20 @@ def _able(task: Any, method: str, aggregator: Any) -> Any:
     return task
 
 
-def _tasks_in(aggregator: Any, item: Any) -> Iterable[Any]:
-    pending, found = [item], []
+def _tasks_in(aggregator: Any, item: Any) -> list[tuple[str, Any]]:
+    """Return the tasks in what an aggregator yielded, each with its key in a dict, those of inner ones joined by ``/``."""
+    pending, found = [("", item)], []
     while pending:
-        item = pending.pop()
+        name, item = pending.pop()
         if isinstance(item, luigi.Task):
-            found.append(item)
+            found.append((name, item))
         elif isinstance(item, luigi.DynamicRequirements):
-            pending.append(item.requirements)
+            pending.append((name, item.requirements))
         elif isinstance(item, Mapping):
-            pending.extend(reversed(list(item.values())))
+            inner = [(f"{name}/{key}" if name else str(key), value) for key, value in item.items()]
+            pending.extend(reversed(inner))
         elif isinstance(item, Iterable) and not isinstance(item, (str, bytes, type)):
-            pending.extend(reversed(list(item)))
+            pending.extend(reversed([(name and f"{name}/{place}", value) for place, value in enumerate(item)]))
         else:
             hint = "Yield an instance: add the parentheses." if isinstance(item, type) else "Yield tasks."
             raise GraphError(

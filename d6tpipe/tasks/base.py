@@ -95,8 +95,8 @@ class Task(luigi.Task, metaclass=TaskMeta):
             return binding.flows if binding is not None and binding.flows else self._own_flows
         if name == "persists":
             return self.persist
-        if name == "inputs" and runs_now(self):  # only while the body runs: luigi's clone would copy it
-            return self._inputs
+        if name in ("inputs", "iterInput") and runs_now(self):  # only while the body runs: luigi's clone would copy it
+            return getattr(self, f"_{name}")
         # With name and obj Python's own message suggests the nearest name.
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 

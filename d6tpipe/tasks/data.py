@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -19,6 +19,7 @@ from d6tpipe.errors import DeclarationError, NotBuiltError, OutputKeyError, Stor
 from d6tpipe.identity import FILE_NAME_BYTES, file_name, nearest
 from d6tpipe.interfaces import Writer, Written
 from d6tpipe.targets import CacheTarget, DataTarget, FormatTarget
+from d6tpipe.tasks.aggregator import TaskAggregator
 from d6tpipe.tasks.base import Task
 from d6tpipe.tasks.external import is_external
 from d6tpipe.tasks.meta import ensure_folders, raw_requires
@@ -275,7 +276,16 @@ class TaskData(Task):
                     hint=f"Did you mean '{near}'?" if near else "Use one of its outputs.",
                 )
 
-    def inputLoad(self, keys: Any = None, task: Any = None, cached: bool = False, as_dict: bool = False) -> Any:
+    def inputLoad(
+        self,
+        keys: Any = None,
+        task: Any = None,
+        cached: bool = False,
+        as_dict: bool = False,
+        *,
+        flat: bool = False,
+        concat: str | None = None,
+    ) -> Any:
         """Return the data of what the task requires.
 
         Parameters
@@ -288,6 +298,11 @@ class TaskData(Task):
             Keep the values in memory until the files change.
         as_dict : bool
             Several outputs of one requirement as a dict by name instead of a list.
+        flat : bool
+            All values in one list, whatever shape the requirements have.
+        concat : str, optional
+            All values, which must be DataFrames, below each other as one; a column of this name says which requirement
+            a row is of, by its name or id.
 
         Returns
         -------
@@ -301,6 +316,9 @@ class TaskData(Task):
         StorageError
             If a file cannot be read; the message names it and says how to rebuild.
         """
+        if flat or concat is not None:
+            pairs = list(self._iterInput(keys, task, cached))
+            return [value for _, value in pairs] if concat is None else _below_each_other(self, pairs, concat)
         source = self.input()
         required = self.requires()
         if task is not None:
@@ -354,6 +372,21 @@ class TaskData(Task):
         if which is None and not over:
             return super().input()
         return self._bind([self._meant(which, over)])[0]
+
+    def _iterInput(self, keys: Any = None, task: Any = None, cached: bool = False) -> Iterator[tuple[str, Any]]:
+        """Yield name and value of one requirement after the other, loading each when it is its turn.
+
+        Called ``iterInput`` while the body runs. Names inside others are joined by ``/``; requirements without names go
+        by their ids, else by their position.
+        """
+        source, required = self.input(), self.requires()
+        if task is not None:
+            source, required = _member(self, source, task), _member(self, required, task)
+        for name, target, one in _leaves("", source, required):
+            value = _load_all(target, False, cached, one)
+            if keys is not None and isinstance(target, Mapping):
+                value = _pick(target, keys, False, cached, one)
+            yield name, value
 
     def _inputs(self, wishes: Any, which: Any = None) -> list[Any]:
         """Return the targets of several tasks of one class, each given by a dict of its parameters; see `input`."""
@@ -569,6 +602,47 @@ def _pick(source: Mapping[str, Any], keys: Any, as_dict: bool, cached: bool, tas
     if isinstance(keys, str):
         return found[keys]
     return found if as_dict else list(found.values())
+
+
+def _leaves(name: str, source: Any, required: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, targets and task of each requirement in a structure."""
+    if isinstance(required, TaskAggregator):
+        for one, target in zip(required._keyed().items(), source, strict=True):
+            yield from _leaves(f"{name}/{one[0]}" if name else one[0], target, one[1])
+    elif isinstance(required, luigi.Task):
+        ids = required.__dict__.get("_ids")
+        yield name or (ids[-1] if ids else required.task_family), source, required
+    elif isinstance(required, Mapping):
+        for key, one in required.items():
+            yield from _leaves(f"{name}/{key}" if name else str(key), source[key], one)
+    else:
+        for number, (one, target) in enumerate(zip(required, source, strict=True)):
+            ids = one.__dict__.get("_ids") if isinstance(one, luigi.Task) else None
+            word = ids[-1] if ids else str(number)
+            yield from _leaves(f"{name}/{word}" if name else word, target, one)
+
+
+def _below_each_other(task: Any, pairs: list[tuple[str, Any]], column: str) -> Any:
+    import pandas as pd
+
+    wrong = [(name, value) for name, value in pairs if not isinstance(value, pd.DataFrame)]
+    if wrong:
+        raise OutputKeyError(
+            f"inputLoad(concat={column!r}) needs DataFrames",
+            task=task,
+            facts={"requirement": wrong[0][0], "holds": type(wrong[0][1]).__qualname__},
+            hint="Choose those that hold some: inputLoad(task=..., concat=...), or keys= of several outputs.",
+        )
+    if any(column in value.columns for _, value in pairs):
+        raise OutputKeyError(
+            f"inputLoad(concat={column!r}) met a DataFrame that has such a column",
+            task=task,
+            facts={"columns": ", ".join(map(str, pairs[0][1].columns))},
+            hint="Choose another name for the column.",
+        )
+    if not pairs:
+        return pd.DataFrame()
+    return pd.concat([value.assign(**{column: name}) for name, value in pairs], ignore_index=True)
 
 
 def _member(task: Any, structure: Any, name: Any) -> Any:

@@ -180,6 +180,24 @@ class BindsTogether(d6tpipe.tasks.TaskPickle):
     def run(self):
         self.save([target.load() for target in self.inputs([{"i": 1}, {"i": 2}])])
 
+class BindsNothing(d6tpipe.tasks.TaskPickle):
+    def requires(self):
+        return Raw
+    def run(self):
+        self.save(self.inputs([]))
+
+class Members(d6tpipe.tasks.TaskAggregator):
+    def run(self):
+        yield [Held(i=1), Held(i=2)]
+        yield Raw(i=2)
+
+class AfterMembers(d6tpipe.tasks.TaskPickle):
+    def requires(self):
+        return Members()
+    def run(self):
+        note(self)
+        self.save(self.inputLoad())
+
 class Unpicklable(d6tpipe.tasks.TaskCache):
     def run(self):
         note(self)
@@ -383,6 +401,21 @@ def test_what_a_body_binds_is_built_while_it_goes_on(flow: Any, executor: Any, r
     flow.Raw(i=5).save([9])  # what it has bound counts
     assert run(flow.Binds(), executor, stale="rerun").ok
     assert flow.Binds().outputLoad()[1] == [0, 2, 4, 6, 8]
+
+
+def test_what_a_body_binds_may_be_wanted_for_itself(flow: Any, executor: Any) -> None:
+    result = run([flow.Binds(), flow.Raw(i=5), flow.Held(i=6), flow.Raw(i=8)], executor)
+    assert result.ok, result.failures
+    assert flow.Binds().outputLoad() == [[0], [0, 2, 4, 6, 8], {"held": 6}, {"held": 8}]
+    again = run([flow.Binds(), flow.Raw(i=5), flow.Held(i=6), flow.Raw(i=8)], executor, stale="rerun", dry_run=True)
+    assert again.counts.keys() == {"fresh"}
+    assert run(flow.BindsNothing(), executor).ok
+
+
+def test_members_of_an_aggregator_reach_the_worker(flow: Any, executor: Any) -> None:
+    result = run(flow.AfterMembers(), executor)
+    assert result.ok, result.failures
+    assert flow.AfterMembers().outputLoad() == [{"held": 1}, {"held": 2}, [0, 2]]
 
 
 def test_what_a_body_binds_together_is_built_together(

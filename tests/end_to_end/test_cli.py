@@ -335,6 +335,7 @@ def test_trace_opens_the_debugger_where_each_body_begins(isolated):
             """
             import d6tpipe
             class First(d6tpipe.tasks.TaskPickle):
+                isolate, executor, worker_timeout = True, "threads", 100
                 def run(self):
                     a = 20
                     b = a + 1
