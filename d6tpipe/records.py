@@ -36,6 +36,7 @@ __all__ = [
     "OutputRecord",
     "Record",
     "Records",
+    "Timing",
     "combined_digest",
     "seal",
     "source_key",
@@ -54,6 +55,9 @@ STAGES = ("building", "saved", "finished", "failed")
 Hot = tuple[str, bytes, bytes]
 """``(stage, combined digest of the outputs, seal)``. Of a task that was announced and never recorded, digest and
 seal are empty; of one that is being rebuilt they are those of the record from before."""
+
+Timing = tuple[float, str, bool]
+"""``(seconds, stage, whether metadata were saved)``. NaN: the body has not run, as of what was accepted or observed."""
 
 
 class NewerRecordError(StorageError):
@@ -363,6 +367,9 @@ class Records(Protocol):
 
     def load_one(self, family: str, task_id: str, run_id: str | None = None) -> Hot | None:
         """Return what `load_hot` has of one task."""
+
+    def timings(self, families: Iterable[str]) -> dict[str, Timing]:
+        """Return ``{task id: (seconds, stage, has metadata)}`` of all tasks of these families; stage as in `load_hot`."""
 
     def get(self, task_id: str, run_id: str | None = None) -> Record | None:
         """Return the record of one task; stage as in `load_hot`. None if nothing is known of it."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from math import nan
 from operator import attrgetter
 
-from d6tpipe.records import FIELDS, STAGES, Hot, Record
+from d6tpipe.records import FIELDS, STAGES, Hot, Record, Timing
 
 __all__ = ["MemoryRecords"]
 
@@ -56,6 +57,18 @@ class MemoryRecords:
         found = self.hot.get(family, {}).get(task_id)
         if self._announced(task_id, run_id):
             return (STAGES[0], *(found or ("", b"", b""))[1:])
+        return found
+
+    def timings(self, families: Iterable[str]) -> dict[str, Timing]:
+        found: dict[str, Timing] = {}
+        for task, (stage, _, _) in self.load_hot(families).items():
+            record = self.records.get(task)
+            ran = record is not None and record.started and not (record.accepted or record.observed)
+            found[task] = (
+                record.seconds if record is not None and ran else nan,
+                stage,
+                record is not None and bool(record.metadata),
+            )
         return found
 
     def get(self, task_id: str, run_id: str | None = None) -> Record | None:

@@ -92,7 +92,7 @@ def test_timings_have_seconds_stage_and_whether_there_are_metadata(records: Reco
     records.write(
         [
             full("Clean_1", **built, metadata="0f"),
-            full("Clean_2", **built, stage="failed", error="ValueError: \"metadata\":\"0f\"}"),
+            full("Clean_2", **built, stage="failed", error='ValueError: "metadata":"0f"}'),
             full("Clean_3", **{**built, "extras": {"metadata": "0f", "accepted": True}}),
             full("Clean_4", accepted=True, metadata="0f"),
             full("Clean_5", **built, observed=True),
