@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from d6tpipe.acceptance import accept, forget
     from d6tpipe.catalogs import catalog, clean
     from d6tpipe.explanations import explain
+    from d6tpipe.external_files import ExternalFile, glob
+    from d6tpipe.graphs import tags
+    from d6tpipe.labels import tag
     from d6tpipe.plans import plan
     from d6tpipe.points import product, zipped
     from d6tpipe.sweeps import sweep
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *parameters.__all__,
+    "ExternalFile",
     "FlowExport",
     "FlowImport",
     "Token",
@@ -67,6 +71,7 @@ __all__ = [
     "explain",
     "forget",
     "functional",  # noqa: F405
+    "glob",
     "inherits",
     "invalidate_all",
     "invalidate_downstream",
@@ -85,6 +90,8 @@ __all__ = [
     "settings",
     "show",
     "sweep",
+    "tag",
+    "tags",
     "targets",
     "taskflow_downstream",
     "taskflow_upstream",
@@ -105,6 +112,10 @@ _FUNCTIONS = {
     "plan": "plans",
     "product": "points",
     "sweep": "sweeps",
+    "tag": "labels",
+    "tags": "graphs",
+    "ExternalFile": "external_files",
+    "glob": "external_files",
     "zipped": "points",
     "Token": "tokens",
 }

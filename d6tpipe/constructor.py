@@ -25,6 +25,7 @@ from d6tpipe import settings
 from d6tpipe.binding import BINDING
 from d6tpipe.errors import DeclarationError, ParameterError
 from d6tpipe.identity import UNSAFE, nearest, task_id_text
+from d6tpipe.labels import Tag
 from d6tpipe.parameters import TaskInstanceParameter
 from d6tpipe.values import canonical, emit_text, fast_type, strict_key, text
 
@@ -140,6 +141,8 @@ class Blueprint:
     def admit(self, name: str, value: Any) -> tuple[Any, Hashable]:
         """Return the canonical form of a given value, and what stands for it in the key (None: unhashable)."""
         parameter: Any = self.by_name[name]
+        if value.__class__ is Tag:
+            value = value.value
         if value is None and parameter._default is None:  # declared so: None is one of its values
             absent: Any = type(None)
             return None, absent

@@ -19,8 +19,8 @@ from d6tpipe.identity import nearest
 from d6tpipe.tasks.meta import TaskMeta
 
 __all__ = [
-    "MARKS", "OPTIONS", "STALE_MODES", "Env", "Mark", "Options", "class_option", "class_options", "env", "items",
-    "mark",
+    "MARKS", "OPTIONS", "STALE_MODES", "Env", "Mark", "Options", "allowed_failures", "class_option", "class_options",
+    "env", "items", "mark", "tolerance_of",
 ]  # fmt: skip
 
 MARKS = "_d6tpipe_marks"
@@ -94,17 +94,30 @@ class Mark:
 class _Marks:
     """``mark.<name>`` marks a task class with that word, for selecting tasks; ``mark.freeze`` also freezes it.
 
-    Subclasses inherit marks, and add to them.
+    ``mark.skip`` and ``mark.skipif(condition, reason="...")``: tasks of the class are skipped, and so is what needs
+    them; a run counts as successful all the same. Subclasses inherit marks, and add to them.
 
     Examples
     --------
     ``@d6tpipe.mark.costly`` above a class, or ``marks = {"costly"}`` in it.
     """
 
-    def __getattr__(self, name: str) -> Mark:
+    def __getattr__(self, name: str) -> Any:
+        if name == "skipif":
+            return _skipif
         if name.startswith("_"):  # what copy, inspect and notebooks ask of any object
             raise AttributeError(name)
         return Mark(name)
+
+
+def _skipif(condition: Any, *, reason: str = "") -> Callable[[_Class], _Class]:
+    """Return a class decorator that marks with "skip" if a condition holds, now or when it is called."""
+    holds = bool(condition() if callable(condition) and not isinstance(condition, type) else condition)
+
+    def decorate(cls: _Class) -> _Class:
+        return Mark("skip")(cls) if holds else cls
+
+    return decorate
 
 
 mark: Any = _Marks()
@@ -206,6 +219,41 @@ def class_options(cls: type) -> Options:
         names=names,
         owner=said["depends_on"][0][0] if "depends_on" in names else cls,
     )
+
+
+def allowed_failures(tolerance: Any, count: int, of: object) -> int:
+    """Return how many of `count` tasks may fail.
+
+    Parameters
+    ----------
+    tolerance : int, float or None
+        A number of tasks, or a part of them between 0 and 1.
+    count : int
+    of : object
+        Whose `tolerance` it is, for messages.
+
+    Raises
+    ------
+    DeclarationError
+        It is neither.
+    """
+    if tolerance is None:
+        return 0
+    if isinstance(tolerance, int) and not isinstance(tolerance, bool) and tolerance >= 0:
+        return tolerance
+    if isinstance(tolerance, float) and 0 <= tolerance <= 1:
+        return int(tolerance * count + 1e-9)
+    raise DeclarationError(
+        "tolerance must be a number of tasks, or a part of them",
+        task=of,
+        facts={"tolerance": repr(tolerance)},
+        hint="Write tolerance = 2, or tolerance = 0.1 for a tenth of them.",
+    )
+
+
+def tolerance_of(task: Any, count: int) -> int:
+    """Return how many of `count` tasks may fail, as the class of a task says."""
+    return allowed_failures(class_option(type(task), "tolerance"), count, type(task))
 
 
 _MISFIT: Any = object()

@@ -39,8 +39,8 @@ from d6tpipe.tasks.outputs import has_older_name, layout, locate, root_of
 from d6tpipe.values import text
 
 __all__ = [
-    "DURABLE", "OBSERVED", "Examiner", "Known", "Shelf", "content_of", "joins", "outputs_of", "parameters_of",
-    "reference", "shelf_of", "stat_of", "stats_of", "store_of",
+    "DURABLE", "OBSERVED", "Examiner", "Known", "Shelf", "content_of", "digest_together", "joins",
+    "outputs_of", "parameters_of", "reference", "shelf_of", "stat_of", "stats_of", "store_of",
 ]  # fmt: skip
 
 OBSERVED = b"observed"
@@ -262,7 +262,7 @@ class Examiner:
             for need in node.needs:
                 if need.digest is None:
                     need.digest = self.digest_of(need)
-            return joined_digest(node, node.task.task_id)
+            return digest_together(node)
         if not node.present:
             return None
         outputs = outputs_of(node.task)
@@ -350,6 +350,13 @@ class Shelf:
             self.absolute = os.path.abspath(locate(task)[0]) + os.sep
             self.relative = self.store.relative(self.absolute[:-1]) + os.sep
             self.formats = tuple([suffix for _, suffix in shape.kinds])
+
+
+def digest_together(node: Any) -> bytes | None:
+    """Return the digest of a node that only stands for what it needs."""
+    task = node.task
+    tolerant = isinstance(task, TaskAggregator) and task._allowed(len(node.needs)) > 0
+    return joined_digest(node, task.task_id, tolerant)
 
 
 _shelves: dict[Any, Shelf] = {}

@@ -41,7 +41,7 @@ class ExternalFile(TaskData):
     """
 
     external = True
-    file = Parameter()
+    file: Any = Parameter()
 
     def output(self) -> Any:
         """Return the target of the file."""
@@ -120,5 +120,11 @@ def glob(
                 facts={"one": found[name].file, "other": path, "pattern": os.fspath(pattern)},
                 hint='Use key="name", key="path" or a function that tells them apart.',
             )
-        found[name] = ExternalFile(file=path)
+        found[name] = _file(path)
     return found
+
+
+def _file(path: str) -> ExternalFile:
+    cls: Any = ExternalFile
+    made: ExternalFile = cls(file=path)
+    return made

@@ -201,6 +201,7 @@ def run(
     show_capture = settings.show_capture if show_capture is None else show_capture
     _check_show_capture(show_capture)
     begin = perf_counter()
+    spare = getattr(tasks, "allowed", 0) if hasattr(tasks, "task_at") else 0
     roots = as_tasks(tasks)
     run_id = new_run_id()
     examiner = Examiner(Policy(stale, freeze, no_freeze, stale_ok), run_id)
@@ -226,7 +227,8 @@ def run(
 
     def finish() -> Result:
         nodes = graph.order
-        result = Result(nodes, failures, perf_counter() - begin, dry_run, goals, show_capture)
+        allowed = spare if spare or view.tolerant else None
+        result = Result(nodes, failures, perf_counter() - begin, dry_run, goals, show_capture, allowed)
         if summarised and (result.ok or not abort):
             print(result.summary_text)
         return result

@@ -13,10 +13,11 @@ from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.errors import GraphError
 from d6tpipe.examiner import Examiner
+from d6tpipe.labels import own_tags
 from d6tpipe.policy import Policy
 from d6tpipe.taskview import TaskView
 
-__all__ = ["as_tasks", "build_graph", "no_collection"]
+__all__ = ["as_tasks", "build_graph", "no_collection", "tags"]
 
 
 @contextmanager
@@ -82,3 +83,16 @@ def build_graph(
         if judged:
             judge(view.graph.order, view)
     return view.graph, goals, view
+
+
+def tags(task: Any) -> dict[str, Any]:
+    """Return the tags of a task and of all that it needs, by name; the nearer one counts where two have a name.
+
+    Cost: makes the graph of the task; nothing on the disk is looked at.
+    """
+    graph, goals, _ = build_graph(task, judged=False)
+    found: dict[str, Any] = {}
+    for node in graph.upstream(goals):  # the task itself first, then what is further and further away
+        for name, value in own_tags(node.task).items():
+            found.setdefault(name, value)
+    return found

@@ -392,6 +392,12 @@ class TaskView(Protocol):
     def demand(self, node: Any) -> tuple[tuple[str, float], ...]:
         """Return the resources that the body of `node` uses, ``(name, amount)`` sorted by name; usually none."""
 
+    def excused(self, node: Any) -> bool:
+        """Return whether a run counts as successful although `node`, which is not `enabled`, has not run."""
+
+    def tolerance(self, node: Any) -> int:
+        """Return how many of those that `node` needs may fail; usually none."""
+
     def mode(self, node: Any) -> str:
         """Return what staleness means for `node`: "ignore", "warn", "rerun" or "frozen"."""
 

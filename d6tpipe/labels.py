@@ -10,7 +10,7 @@ from typing import Any
 
 from d6tpipe.errors import ParameterError
 
-__all__ = ["add_id", "check_id", "ids_of", "marks_of", "own_tags", "set_marks", "set_tags"]
+__all__ = ["Tag", "add_id", "check_id", "ids_of", "marks_of", "own_tags", "set_marks", "set_tags", "tag"]
 
 _LONGEST = 200
 
@@ -57,6 +57,41 @@ def own_tags(task: Any) -> Mapping[str, Any]:
     """Return the tags that were given to a task itself."""
     found: Mapping[str, Any] = task.__dict__.get("_tags") or {}
     return found
+
+
+class Tag:
+    """A value that is also a tag; made by `tag`."""
+
+    __slots__ = ("value",)
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"tag({self.value!r})"
+
+
+tagging = False
+"""Whether `tag` was called in this process: until then nobody looks for tags."""
+
+
+def tag(value: Any) -> Any:
+    """Return a value for a parameter that is also a tag of the task, under the name of the parameter.
+
+    Tags are no part of the identity. A sweep tags its tasks with what varies.
+
+    Examples
+    --------
+    >>> import d6tpipe
+    >>> class Train(d6tpipe.tasks.TaskPickle):
+    ...     layers = d6tpipe.IntParameter()
+    >>> d6tpipe.tags(Train(layers=d6tpipe.tag(3)))
+    {'layers': 3}
+    """
+    global tagging
+    tagging = True
+    return value if isinstance(value, Tag) else Tag(value)
 
 
 def set_marks(task: Any, marks: Iterable[str] | str) -> None:

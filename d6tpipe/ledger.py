@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from d6tpipe import settings
 from d6tpipe.binding import FRAME
-from d6tpipe.engine.freshness import again, joined_digest
+from d6tpipe.engine.freshness import again
 from d6tpipe.engine.freshness import expected_seal as expected
 from d6tpipe.errors import told
 from d6tpipe.examiner import (
@@ -28,6 +28,7 @@ from d6tpipe.examiner import (
     Examiner,
     Shelf,
     content_of,
+    digest_together,
     joins,
     outputs_of,
     parameters_of,
@@ -115,7 +116,7 @@ class TaskLedger:
     def claim(self, node: Any, coming: Callable[[], Iterable[Any]]) -> State:
         if joins(node.task):
             if isinstance(node.task, TaskAggregator) and node.needs and not _any_built(node):
-                node.digest = joined_digest(node, node.task.task_id)
+                node.digest = digest_together(node)
                 return State.CACHED
             return State.RUNNING
         if _runs_already(node.task):  # refused where bodies start
@@ -301,7 +302,7 @@ class TaskLedger:
         self._watchdog.feed()
         if joins(node.task):
             self._logs.note(node.task, outcome, store_of(node.task))
-            node.digest = joined_digest(node, node.task.task_id)
+            node.digest = digest_together(node)
             return
         store = self._held.get(node)
         if store is None:

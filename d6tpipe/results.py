@@ -30,6 +30,7 @@ _HEADLINES = (
     (State.UPSTREAM_FAILED, "not started, something upstream failed"),
     (State.CANCELLED, "cancelled"),
 )
+_BAD = (*FAILURES, State.UPSTREAM_FAILED, State.CANCELLED)
 _EXPLAINED = frozenset({State.STALE, State.FROZEN, State.PENDING})  # of these the summary says why
 _TABLE = ("task", "family", "state", "reasons", "seconds", "error")
 _SHOWN = 5
@@ -60,6 +61,7 @@ class Result:
         dry: bool = False,
         goals: Sequence[Node] = (),
         show_capture: str = "all",
+        spare: int | None = None,
     ) -> None:
         self._nodes = nodes
         self._show_capture = show_capture  # what of the output of failed tasks is part of the texts
@@ -72,9 +74,14 @@ class Result:
                 if node.state is State.READY:
                     node.state = State.PENDING
         self.counts = Counter(node.state for node in nodes if node.state is not None)
-        self.ok = dry or not any(
-            self.counts[state] for state in (*FAILURES, State.UPSTREAM_FAILED, State.CANCELLED, State.SKIPPED)
+        self.ok = dry or not (
+            any(self.counts[state] for state in _BAD)
+            or (
+                self.counts[State.SKIPPED] and any([node.state is State.SKIPPED and not node.excused for node in nodes])
+            )
         )
+        if not self.ok and spare is not None:  # some failures are tolerated
+            self.ok = sum([goal.state in _BAD for goal in goals]) <= spare
 
     def __bool__(self) -> bool:
         return self.ok
@@ -215,6 +222,8 @@ class Result:
             return "A dry run: nothing was run or written."
         if not self.ok:
             return "The run is NOT complete. Mend what failed and run again: only what is left will run."
+        if self.failures:
+            return f"Done: {len(self.failures)} failed, no more than is tolerated."
         if self.counts[State.NO_OUTPUT]:
             return "Done, but some tasks saved nothing: they will run again next time."
         if not self.counts[State.BUILT]:

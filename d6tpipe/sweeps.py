@@ -11,6 +11,7 @@ import luigi
 
 from d6tpipe import plugins
 from d6tpipe.constructor import blueprint, unknown_parameter
+from d6tpipe.declared import allowed_failures
 from d6tpipe.errors import DeclarationError, ParameterError, PipeError, told
 from d6tpipe.identity import nearest
 from d6tpipe.labels import add_id, check_id, set_marks, set_tags
@@ -29,10 +30,16 @@ class Sweep(Mapping[str, Any]):
     A mapping from id to task: ``FITS["data_0_ols"]``, ``len(FITS)``, ``FITS.items()``. Anything that takes tasks takes
     a sweep: `run`, `preview`, what ``requires()`` returns, what an aggregator yields. The tasks are made when they are
     first looked at. An id is a label: to rename or to extend a sweep builds nothing again.
+
+    Attributes
+    ----------
+    tolerance : int, float or None
+        How many of the tasks, or which part of them, may fail without a run of the sweep counting as failed.
     """
 
-    def __init__(self, source: _Made | _Held) -> None:
+    def __init__(self, source: _Made | _Held, tolerance: float | None = None) -> None:
         self._source = source
+        self.tolerance = tolerance
         self._ids: Sequence[str] | None = None
         self._index: dict[str, int] | None = None
         self._made: list[Any] = [None] * len(source) if len(source) <= _EAGER_LIST else []
@@ -124,6 +131,11 @@ class Sweep(Mapping[str, Any]):
         if bad:
             raise _bad_entries(self.classes, bad)
         return found
+
+    @property
+    def allowed(self) -> int:
+        """How many of the tasks may fail."""
+        return allowed_failures(self.tolerance, len(self), self)
 
     def task_at(self, number: int) -> Any:
         """Return the task at a position."""
@@ -248,8 +260,13 @@ class Sweep(Mapping[str, Any]):
         Raises
         ------
         NotBuiltError
-            One of them is not complete.
+            One of them is not complete, and the sweep does not tolerate that; else it is left out.
         """
+        allowed = self.allowed
+        if allowed:
+            there = {name: task for name, task in self.items() if task.complete()}
+            if len(self) - len(there) <= allowed:
+                return {name: task.outputLoad(keys, as_dict) for name, task in there.items()}
         return {name: task.outputLoad(keys, as_dict) for name, task in self.items()}
 
     def reset(self, confirm: bool = True) -> None:
@@ -278,6 +295,7 @@ def sweep(
     common: Mapping[str, Any] | None = None,
     marks: Any = None,
     allow_alias: bool = False,
+    tolerance: float | None = None,
     **axes: Any,
 ) -> Sweep:
     """Return many tasks of one class as one value.
@@ -297,6 +315,8 @@ def sweep(
         Marks of single tasks, or of all, besides those of the class.
     allow_alias : bool
         Two ids may mean the same task.
+    tolerance : int or float, optional
+        How many of the tasks, or which part of them, may fail without a run of the sweep counting as failed.
     **axes
         In place of entries: lists of values by name, all combinations of them. What is no list is common to all.
 
@@ -338,7 +358,7 @@ def sweep(
     if isinstance(entries, Points) and not isinstance(entries, Listed):
         made = _Made(cls, entries, fixed, id, marks)
         made.check(allow_alias)
-        return Sweep(made)
+        return Sweep(made, tolerance)
     if isinstance(entries, Mapping):
         pairs = list(entries.items())
     else:
@@ -349,7 +369,9 @@ def sweep(
                 hint='Write sweep(Train, {"small": {"depth": 1}}), or sweep(Train, depth=[1, 2]).',
             )
         pairs = _named(cls, [_entry(cls, entry) for entry in entries], fixed, id)
-    return _listed(cls, pairs, fixed, marks, allow_alias)
+    found = _listed(cls, pairs, fixed, marks, allow_alias)
+    found.tolerance = tolerance
+    return found
 
 
 def _entry(cls: type, entry: Any) -> Any:

@@ -16,11 +16,12 @@ from luigi.task import BulkCompleteNotImplementedError, flatten
 from d6tpipe import cache, plugins, settings
 from d6tpipe.binding import bound
 from d6tpipe.constructor import blueprint
-from d6tpipe.engine.freshness import joined_digest
+from d6tpipe.declared import class_option
 from d6tpipe.engine.graph import Graph
 from d6tpipe.errors import GraphError, PipeError, warn
-from d6tpipe.examiner import OBSERVED, Examiner, Known, stats_of, store_of
+from d6tpipe.examiner import OBSERVED, Examiner, Known, digest_together, stats_of, store_of
 from d6tpipe.interfaces import Evidence, Finding
+from d6tpipe.labels import marks_of
 from d6tpipe.policy import Policy
 from d6tpipe.stores import Store
 from d6tpipe.targets import CacheTarget, DataTarget
@@ -49,7 +50,7 @@ class _Kind:
 
     __slots__ = (
         "aggregator", "demands", "external", "family", "instances_in", "known", "leaf", "luigi", "may_vary", "mode",
-        "own_rule", "plain_needs", "tracked", "wrapper",
+        "own_rule", "plain_needs", "skipped", "tracked", "wrapper",
     )  # fmt: skip
 
     def __init__(self, cls: type, known: Known) -> None:
@@ -57,6 +58,7 @@ class _Kind:
         self.tracked = known.mode != "ignore"
         self.family: str = cls.get_task_family()  # type: ignore[attr-defined]
         self.aggregator = issubclass(cls, TaskAggregator)
+        self.skipped = "skip" in class_option(cls, "marks", ())
         data = issubclass(cls, TaskData)
         self.luigi = not data and not self.aggregator
         self.wrapper = cls.complete is luigi.WrapperTask.complete  # type: ignore[attr-defined]
@@ -167,6 +169,7 @@ class TaskView:
         self.prune = prune
         self.examiner = examiner or Examiner(Policy())
         self.recalls = False
+        self.tolerant = False  # whether a task of a plan may do without some of what it needs
         self.graph = Graph(self)
         self._names: dict[tuple[Any, ...], bytes] = {}
         self._kinds: dict[type, _Kind] = {}
@@ -264,7 +267,7 @@ class TaskView:
         return tasks
 
     def together(self, node: Any) -> bytes | None:
-        return joined_digest(node, node.task.task_id)
+        return digest_together(node)
 
     def demand(self, node: Any) -> tuple[tuple[str, float], ...]:
         task = node.task
@@ -291,7 +294,7 @@ class TaskView:
                 group.load(self.examiner.run_id, keep=len(nodes) <= _KEEP_ROWS)
         for node in together:
             node.present = True
-            node.digest = joined_digest(node, node.task.task_id)
+            node.digest = digest_together(node)
         for group in groups:
             members = self._found(group)
             if group.tracked:
@@ -397,6 +400,17 @@ class TaskView:
     def joins(self, node: Any) -> bool:
         return self._kinds[node.task.__class__].mode == _NOTHING
 
+    def excused(self, node: Any) -> bool:
+        task = node.task
+        return self._kinds[task.__class__].skipped or "skip" in marks_of(task)
+
+    def tolerance(self, node: Any) -> int:
+        if not self._kinds[node.task.__class__].aggregator:
+            return 0
+        allowed: int = node.task._allowed(len(node.needs))
+        self.tolerant = self.tolerant or allowed > 0
+        return allowed
+
     def mode(self, node: Any) -> str:
         kind = self._kinds[node.task.__class__]
         if kind.is_external(node.task):
@@ -430,7 +444,7 @@ class TaskView:
         return not is_external(node.task)
 
     def enabled(self, node: Any) -> bool:
-        return not node.task.disabled
+        return not (node.task.disabled or self.excused(node))
 
     def priority(self, node: Any) -> float:
         try:
@@ -579,12 +593,17 @@ def requirements_complete(task: Any) -> bool:
         node = asking.graph.find(task)
         if node is not None and node.walked and all(need.complete is not None for need in node.needs):
             return all(need.complete for need in node.needs)
-    from d6tpipe.engine.freshness import judge
+    from d6tpipe.engine.freshness import judge, tolerates
 
-    view = TaskView(examiner=Examiner(Policy("ignore")))
-    (node,) = view.graph.add([task])
-    judge(view.graph.order[:-1], view)
-    return all(need.complete for need in node.needs)
+    for stale in ("ignore", "warn"):  # records only count where some tasks may have failed: they say which
+        view = TaskView(examiner=Examiner(Policy(stale)))
+        (node,) = view.graph.add([task])
+        judge(view.graph.order[:-1], view)
+        if all(need.complete for need in node.needs):
+            return True
+        if not any([view.tolerance(one) for one in view.graph.order]):
+            return False
+    return node is not None and tolerates(node, view)
 
 
 # ---- definitions of a class

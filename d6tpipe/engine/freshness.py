@@ -24,10 +24,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from d6tpipe.engine.graph import Node
-from d6tpipe.interfaces import Evidence, Finding, Reason, ReasonKind, Standing, Stats, TaskView
+from d6tpipe.interfaces import FAILURES, Evidence, Finding, Reason, ReasonKind, Standing, Stats, TaskView
 from d6tpipe.records import seal
 
-__all__ = ["UNUSABLE", "again", "close", "expected_seal", "joined_digest", "judge", "reason"]
+__all__ = ["UNUSABLE", "again", "close", "expected_seal", "joined_digest", "judge", "reason", "tolerates"]
 
 UNUSABLE = frozenset({ReasonKind.INTERRUPTED, ReasonKind.FAILED, ReasonKind.OTHER_CLASS})
 """With one of these the outputs count as missing."""
@@ -69,12 +69,32 @@ def judge(nodes: Iterable[Node], view: TaskView) -> None:
         if done:
             for need in node.needs:
                 if not need.complete:
-                    done = not view.cascades(node)
+                    done = not view.cascades(node) or tolerates(node, view)
                     break
         if node.recalled and not (done or _asks_the_same(node)):
             node.needs = node.needs[: -node.recalled]  # it will run anyway, and may ask for others
             node.recalled, node.dropped = 0, True
         node.complete = done
+
+
+def tolerates(node: Node, view: TaskView) -> bool:
+    """Return whether a node is complete without some of those that it stands for: they have failed, and may."""
+    if not view.joins(node):
+        return False
+    open_ = [need for need in node.needs if not need.complete]
+    if len(open_) > view.tolerance(node) or not all(map(_has_failed, open_)):
+        return False
+    node.digest = view.together(node)
+    return True
+
+
+_FAILED = frozenset({ReasonKind.MISSING, ReasonKind.FAILED})
+
+
+def _has_failed(node: Node) -> bool:
+    """Return whether a body has failed, in this run or when it ran last, and nothing has changed since."""
+    kinds = {reason.kind for reason in node.reasons}
+    return node.state in FAILURES or (ReasonKind.FAILED in kinds and kinds <= _FAILED)
 
 
 def _compare(evidence: Evidence, suspects: dict[Node, tuple[Any, Stats | None]]) -> None:
@@ -116,12 +136,13 @@ def expected_seal(node: Node, code: bytes, stats: Stats) -> bytes | None:
     return seal(code, upstream, stats)  # type: ignore[arg-type]
 
 
-def joined_digest(node: Node, name: str) -> bytes | None:
+def joined_digest(node: Node, name: str, tolerant: bool = False) -> bytes | None:
     """Return the digest of a node that only stands for what it needs; None if one of them is not known.
 
-    With its `name`: two that stand for the same are still two requirements.
+    With its `name`: two that stand for the same are still two requirements. `tolerant`: it may do without those that
+    have failed.
     """
-    parts = [need.digest for need in node.needs]
+    parts = [b"failed" if tolerant and _has_failed(need) else need.digest for need in node.needs]
     return None if None in parts else seal(b"together " + name.encode(errors="surrogatepass"), parts, ())  # type: ignore[arg-type]
 
 

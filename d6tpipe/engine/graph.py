@@ -58,8 +58,9 @@ class Node:
     """
 
     __slots__ = (
-        "asked", "chain", "complete", "digest", "dropped", "failure", "key", "mark", "names", "needs", "present",
-        "reasons", "recalled", "requires", "seconds", "standing", "state", "task", "users", "waiting",
+        "asked", "chain", "complete", "digest", "dropped", "excused", "failure", "key", "mark", "names", "needs",
+        "present", "reasons", "recalled", "requires", "seconds", "spare", "standing", "state", "task", "users",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, task: Any, key: Hashable) -> None:
@@ -70,6 +71,7 @@ class Node:
         self.names = b""
         self.recalled = 0
         self.dropped = False
+        self.excused = False  # its author has said that it is not to run
         self.mark = _NEW
         self.present: bool | None = None
         self.digest: bytes | None = None
@@ -92,6 +94,7 @@ class Node:
         self.asked: list[Node] = []
         self.waiting = 0
         self.chain = 0
+        self.spare = 0  # so many of its needs may fail
         self.seconds = 0.0
         self.failure: Failure | None = None
 

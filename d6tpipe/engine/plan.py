@@ -100,6 +100,7 @@ class Plan:
         if self._limits is not None:
             self._limits.check(node.task, self._view.demand(node))
         node.start_plan()
+        node.spare = self._view.tolerance(node)
         node.state = State.PENDING
         self.nodes.append(node)
 
@@ -117,10 +118,12 @@ class Plan:
                     need.chain = length
         blocked = []
         for node in nodes:
-            failed = next((need for need in node.needs if _is_bad(need)), None)
-            if failed is not None:
+            failed = sum([_is_bad(need) for need in node.needs])
+            if failed > node.spare:
                 blocked.append(node)
-            elif node.waiting == 0:
+                continue
+            node.spare -= failed
+            if node.waiting == 0:
                 self._ready(node)
         for node in blocked:
             self._block(node)
@@ -230,16 +233,25 @@ class Plan:
         """Note that the author does not allow `node` to run."""
         self.free(node)
         node.state = State.SKIPPED
+        node.excused = self._view.excused(node)
         self.skipped.append(node)
         for user in node.users:
-            self._block(user)
+            self._block(user, node.excused)
 
-    def _block(self, node: Node) -> None:
+    def _block(self, node: Node, excused: bool = False) -> None:
+        """Note that a node cannot be built; `excused`: because of one that its author does not want to run."""
         stack = [node]
         while stack:
             node = stack.pop()
             if node.state is State.PENDING or node.state is State.READY:
-                node.state = State.UPSTREAM_FAILED
+                if node.spare:
+                    node.spare -= 1
+                    node.waiting -= 1
+                    if node.waiting == 0:
+                        self._ready(node)
+                    continue
+                node.state = State.SKIPPED if excused else State.UPSTREAM_FAILED
+                node.excused = excused
                 self.skipped.append(node)
                 stack.extend(node.users)
 

@@ -22,7 +22,8 @@ class TaskAggregator(Task):
 
     Yield tasks, lists or dicts of tasks. They are found when the graph is built, without anything being run, so
     they show in previews and do not wait for each other. The aggregator is complete when all of them are.
-    ``requires`` (as ``@requires(A, B)`` sets it) only lends parameters.
+    ``requires`` (as ``@requires(A, B)`` sets it) only lends parameters. With ``tolerance = 2``, or ``0.1`` for a tenth
+    of them, so many may fail, and what needs the aggregator is built from the others.
 
     Examples
     --------
@@ -58,6 +59,10 @@ class TaskAggregator(Task):
             word = name or (ids[-1] if ids else str(place))
             found[word if word not in found else f"{word}/{place}"] = task
         return found
+
+    def _allowed(self, count: int) -> int:
+        """Return how many of `count` tasks may fail, as the class option ``tolerance`` says."""
+        return plugins.load("services", "tolerance_of")(self, count)
 
     def _yielded(self) -> list[tuple[str, Any]]:
         body = self.run()
@@ -120,12 +125,15 @@ class TaskAggregator(Task):
         DeclarationError
             If one of them is a plain luigi task, which cannot load what it wrote.
         """
-        children = [_able(task, "outputLoad", self) for task in self._children()]
+        children = {name: _able(task, "outputLoad", self) for name, task in self._keyed().items()}
         if run and not self.complete():
             plugins.load("services", "run")(self)
-        if as_dict:
-            return {name: task.outputLoad(keys, as_dict, cached) for name, task in self._keyed().items()}
-        return [task.outputLoad(keys, as_dict, cached) for task in children]
+        allowed = self._allowed(len(children))
+        if allowed:
+            there = {name: task for name, task in children.items() if task.complete()}
+            children = there if len(children) - len(there) <= allowed else children
+        found = {name: task.outputLoad(keys, as_dict, cached) for name, task in children.items()}
+        return found if as_dict else list(found.values())
 
     def reset(self, confirm: bool = True) -> Any:
         """Delete the outputs of the tasks it stands for; see `invalidate`."""
@@ -160,7 +168,7 @@ def _able(task: Any, method: str, aggregator: Any) -> Any:
 
 
 def _tasks_in(aggregator: Any, item: Any) -> list[tuple[str, Any]]:
-    """Return the tasks in what an aggregator yielded, each with its key in a dict, those of inner ones joined by ``/``."""
+    """Return the tasks in what an aggregator yielded, each with its key in a dict; inner keys are joined by ``/``."""
     pending, found = [("", item)], []
     while pending:
         name, item = pending.pop()

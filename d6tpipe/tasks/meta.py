@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from types import FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import luigi
 
-from d6tpipe import plugins
+from d6tpipe import labels, plugins
 from d6tpipe.binding import BINDING, FRAME, Frame
 from d6tpipe.constructor import BLUEPRINTS, blueprint, drop_blueprint
 from d6tpipe.errors import DeclarationError, ParameterError
@@ -57,7 +57,8 @@ class TaskMeta(Register):
         """Return the task with these values; the same object as long as one like it is alive."""
         plan = BLUEPRINTS.get(cls) or blueprint(cls)
         try:
-            return plan.make(*args, **kwargs)
+            made = plan.make(*args, **kwargs)
+            return _tagged(made, kwargs) if labels.tagging else made
         except TypeError as error:
             # Only the signature itself fails at this depth; an error from inside a constructor has more frames.
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
@@ -83,6 +84,13 @@ class TaskMeta(Register):
     def __delattr__(cls, name: str) -> None:
         super().__delattr__(name)
         drop_blueprint(cls)
+
+
+def _tagged(task: Any, values: Mapping[str, Any]) -> Any:
+    tags = {name: getattr(task, name) for name, value in values.items() if value.__class__ is labels.Tag}
+    if tags:
+        labels.set_tags(task, tags)
+    return task
 
 
 def _own(parameter: Any, name: str) -> Any:

@@ -402,6 +402,12 @@ class ScriptedView:
     def demand(self, node: Any) -> tuple[tuple[str, float], ...]:
         return tuple(sorted(self.demands.get(node.task, {}).items()))
 
+    def excused(self, node: Any) -> bool:
+        return bool(getattr(node.task, "skip", False))
+
+    def tolerance(self, node: Any) -> int:
+        return getattr(node.task, "tolerance", 0)
+
     def mode(self, node: Any) -> str:
         return "ignore"
 
