@@ -369,7 +369,7 @@ class Records(Protocol):
         """Return what `load_hot` has of one task."""
 
     def timings(self, families: Iterable[str]) -> dict[str, Timing]:
-        """Return ``{task id: (seconds, stage, has metadata)}`` of all tasks of these families; stage as in `load_hot`."""
+        """Return ``{task id: (seconds, stage, has metadata)}`` of all tasks of families; stage as in `load_hot`."""
 
     def get(self, task_id: str, run_id: str | None = None) -> Record | None:
         """Return the record of one task; stage as in `load_hot`. None if nothing is known of it."""

@@ -442,7 +442,7 @@ def _own_json(record: Record) -> str:
 
 
 def _timing(own: str) -> tuple[float, bool]:
-    """Return of what `_own_json` has written how long the body ran, NaN if it did not, and whether it saved metadata."""
+    """Return how long the body ran of what `_own_json` has written, NaN if it did not; and if it saved metadata."""
     started, seconds, rest = own.split(",", 2)
     if started[:11] == _STARTED and started[11:] != "0.0":  # without parsing the rest: a fifth of the time
         if rest[-2:] == "]}":  # nothing after the lists of outputs and inputs
