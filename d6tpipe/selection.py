@@ -11,11 +11,13 @@ import luigi
 from d6tpipe import settings
 from d6tpipe.declared import class_option
 from d6tpipe.errors import NothingSelectedError
-from d6tpipe.expressions import MISSING, near_misses, parse, parse_marks
+from d6tpipe.expressions import MISSING
+from d6tpipe.grammar import parse, parse_marks
 from d6tpipe.graphs import as_tasks, build_graph
 from d6tpipe.identity import label
 from d6tpipe.interfaces import ReasonKind, Standing
 from d6tpipe.labels import ids_of, marks_of, own_tags
+from d6tpipe.near_misses import near_misses
 
 __all__ = ["narrowed", "select_in", "select_nodes", "state_word"]
 

@@ -17,9 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d6tpipe import expressions, interfaces
+from d6tpipe import interfaces
+from d6tpipe import near_misses as near_misses_module
 from d6tpipe.errors import ExpressionError, NothingSelectedError, PipeError
-from d6tpipe.expressions import MISSING, STATES, Selection, near_misses, parse, parse_marks
+from d6tpipe.expressions import MISSING, STATES, Selection
+from d6tpipe.grammar import parse, parse_marks
+from d6tpipe.near_misses import near_misses
 
 date, datetime_, timedelta = datetime.date, datetime.datetime, datetime.timedelta
 
@@ -925,13 +928,13 @@ def test_every_suggestion_can_be_typed_and_selects_something(seed):
 
 def test_few_labels_are_compared_letter_by_letter(monkeypatch):
     calls = collections.Counter()
-    ratio = expressions._ratio
+    ratio = near_misses_module._ratio
 
     def counted(one, other):
         calls["ratio"] += 1
         return ratio(one, other)
 
-    monkeypatch.setattr(expressions, "_ratio", counted)
+    monkeypatch.setattr(near_misses_module, "_ratio", counted)
     labels = [f"flow.Fit[data_{n}_logistic]" for n in range(3000)]
     assert near("data_7_logistik", labels)[0] == "flow.Fit[data_7_logistic]"
     assert near("Fitt[data_7_logistik]", labels)[0] == "flow.Fit[data_7_logistic]"
