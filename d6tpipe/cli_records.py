@@ -14,10 +14,14 @@ import d6tpipe
 from d6tpipe import settings
 from d6tpipe.acceptance import Survey, survey
 from d6tpipe.catalogs import catalog, removal
-from d6tpipe.cli_shared import OK, SHOWN, command, folder_option, group, print_table
+from d6tpipe.cli_shared import OK, SHOWN, command, folder_option, group, print_table, selecting, selection_asked
 from d6tpipe.cli_target import Selection, import_from_here, in_module, select_tasks
 from d6tpipe.graphs import build_graph
+from d6tpipe.identity import nearest
+from d6tpipe.labels import ids_of
 from d6tpipe.removal import in_bytes
+from d6tpipe.selection import select_among
+from d6tpipe.tables import table
 from d6tpipe.tasklogs import log
 from d6tpipe.tasks.external import is_external
 from d6tpipe.wording import Words, clipped, named
@@ -30,15 +34,33 @@ _ROWS = 50
 # ---- results
 
 
-@group.command("results")
+@group.command("results", context_settings={"ignore_unknown_options": True})
+@click.argument("target", required=False)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]...")
 @folder_option
+@selecting
+@click.option("--sort", metavar="COLUMN", help="With a TARGET: the largest values of this column first.")
 @click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 @click.option("--family", metavar="NAME", help="Only tasks of this class.")
 @click.option(
     "--limit", type=click.IntRange(min=0), default=_ROWS, show_default=True, help="Rows of the table; 0: all."
 )
-def _results(folder: str | None, style: str, family: str | None, limit: int) -> int:
-    """List what is recorded in the data folder, the latest first."""
+def _results(
+    target: str | None,
+    words: tuple[str, ...],
+    folder: str | None,
+    style: str,
+    family: str | None,
+    limit: int,
+    sort: str | None,
+) -> int:
+    """Without a TARGET: list what is recorded in the data folder, the latest first.
+
+    With one: a table of its tasks, with their parameters, metrics (saveMeta), state and duration. TARGET is
+    module:Name, path/to/flow.py or path/to/flow.py:Name.
+    """
+    if target is not None:
+        return _table_of(target, words, folder, style, limit, sort)
     root = folder or os.fspath(settings.dirpath)
     frame = catalog(root, family)
     if style == "json":
@@ -61,6 +83,43 @@ def _results(folder: str | None, style: str, family: str | None, limit: int) -> 
         of = f" of tasks {family}" if family else ""
         click.echo(f"Nothing is recorded{of} in {root}{there}. Another data folder: --dir FOLDER.")
     return OK
+
+
+def _table_of(target: str, words: tuple[str, ...], folder: str | None, style: str, limit: int, sort: str | None) -> int:
+    tasks = select_tasks(target, words, folder, narrow=False).tasks
+    select, marks = selection_asked()
+    if select is not None or marks is not None:
+        tasks = [tasks[place] for place in select_among(tasks, select, marks)]
+    frame = table({(ids_of(task) or (repr(task),))[-1]: task for task in tasks})
+    if sort is not None:
+        if sort not in frame.columns:
+            near = nearest(sort, list(frame.columns))
+            raise click.UsageError(
+                f"The table has no column {sort}. "
+                + (f"Did you mean {near}?" if near else f"It has: {', '.join(map(str, frame.columns))}.")
+            )
+        frame = frame.sort_values(sort, ascending=False, kind="stable")
+    if style == "json":
+        click.echo(frame.reset_index().to_json(orient="records", date_format="iso", indent=2))
+    elif style == "csv":
+        click.echo(frame.to_csv(lineterminator="\n"), nl=False)
+    else:
+        most = limit or len(frame)
+        numbers = tuple(str(name) for name in frame.columns if frame[name].dtype.kind in "if")
+        rows = [
+            [str(name), *[_cell(value) for value in row]]
+            for name, row in zip(frame.index[:most], frame.head(most).itertuples(index=False), strict=True)
+        ]
+        print_table([str(frame.index.name), *map(str, frame.columns)], rows, right=numbers)
+        if len(frame) > most:
+            click.echo(f"... and {len(frame) - most} more: --limit 0 shows all.")
+    return OK
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"
+    return "" if value is None else clipped(str(value))
 
 
 def _result_row(row: Any, root: str) -> list[str]:

@@ -15,7 +15,10 @@ from rich.text import Text
 
 import d6tpipe
 
-__all__ = ["OK", "SHOWN", "command", "console", "folder_option", "group", "print_table", "selection_asked", "staleness"]
+__all__ = [
+    "OK", "SHOWN", "command", "console", "folder_option", "group", "print_table", "selecting", "selection_asked",
+    "staleness",
+]  # fmt: skip
 
 OK = 0
 SHOWN = 20  # how many lines of a list are printed before "and so many more"
@@ -46,7 +49,7 @@ def command(*, name: str) -> Callable[[Callable[..., Any]], Any]:
 
     def declare(function: Callable[..., Any]) -> Any:
         function.__doc__ = inspect.cleandoc(function.__doc__ or "") + _TARGET_HELP
-        function = _selecting(folder_option(function))
+        function = selecting(folder_option(function))
         function = click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]...")(function)
         function = click.argument("target")(function)
         return group.command(name, context_settings={"ignore_unknown_options": True})(function)
@@ -57,7 +60,7 @@ def command(*, name: str) -> Callable[[Callable[..., Any]], Any]:
 _SELECTION = "d6tpipe.selection"
 
 
-def _selecting(function: Callable[..., Any]) -> Any:
+def selecting(function: Callable[..., Any]) -> Any:
     """Declare -k and -m; `selection_asked` has what they say."""
 
     def note(context: click.Context, parameter: click.Parameter, value: str | None) -> None:

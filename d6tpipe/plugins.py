@@ -61,6 +61,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     # Front doors of tasks to the flow above them: task.complete(), task.outputLoad(run=True) ...
     "services": {
+        "best": "d6tpipe.tables:best",
         "bind": "d6tpipe.flow:bind",
         "encoder": "d6tpipe.payloads:Encoder",
         "get_pipe": "d6tpipe.pipes:get_pipe",
@@ -69,9 +70,12 @@ BUILTIN: dict[str, dict[str, str]] = {
         "verify": "d6tpipe.integrity:verify",
         "hand_run": "d6tpipe.hand_runs:HandRun",
         "requirements_complete": "d6tpipe.taskview:requirements_complete",
+        "pivot": "d6tpipe.tables:pivot",
+        "plot": "d6tpipe.plots:plot",
         "run": "d6tpipe.flow:run",
         "select_in": "d6tpipe.selection:select_in",
         "shipper": "d6tpipe.shipping:Shipper",
+        "table": "d6tpipe.tables:table",
         "taskflow_upstream": "d6tpipe.flow:taskflow_upstream",
     },
 }

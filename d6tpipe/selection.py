@@ -19,7 +19,7 @@ from d6tpipe.interfaces import ReasonKind, Standing
 from d6tpipe.labels import ids_of, marks_of, own_tags
 from d6tpipe.near_misses import near_misses
 
-__all__ = ["narrowed", "select_in", "select_nodes", "state_word"]
+__all__ = ["narrowed", "select_among", "select_in", "select_nodes", "state_word"]
 
 _BUILT_IN_MARKS = ("freeze", "skip")
 
@@ -40,7 +40,11 @@ def select_nodes(nodes: Sequence[Any], view: Any, expression: str | None, marks:
 
 def select_in(sweep: Any, expression: str | None, marks: str | None) -> list[int]:
     """Return the positions of the tasks of a sweep that expressions select; raises as `select_nodes` does."""
-    tasks = sweep.tasks
+    return select_among(sweep.tasks, expression, marks)
+
+
+def select_among(tasks: Sequence[Any], expression: str | None, marks: str | None) -> list[int]:
+    """Return the positions of the tasks that expressions select, of these alone; raises as `select_nodes` does."""
     return _selected(_World(tasks, lambda: _judged(tasks)), expression, marks)
 
 

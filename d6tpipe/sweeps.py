@@ -269,6 +269,45 @@ class Sweep(Mapping[str, Any]):
                 return {name: task.outputLoad(keys, as_dict) for name, task in there.items()}
         return {name: task.outputLoad(keys, as_dict) for name, task in self.items()}
 
+    def table(self) -> Any:
+        """Return a DataFrame with a row per task: parameters, tags, metrics, state and duration; see `tables.table`."""
+        return plugins.load("services", "table")(self)
+
+    def best(self, metric: str, largest: bool = True) -> Any:
+        """Return the task with the largest, or smallest, value of a metric; of equal ones the first.
+
+        Raises
+        ------
+        MetricError
+            No task has a number for it.
+        """
+        return plugins.load("services", "best")(self, metric, largest)
+
+    def pivot(self, metric: str, rows: Any = None, columns: Any = None, aggregate: str = "mean") -> Any:
+        """Return a DataFrame of a metric, with the values of parameters as rows and columns.
+
+        Parameters
+        ----------
+        metric : str
+        rows, columns : str or list of str, optional
+            Parameters or tags; by default those that vary.
+        aggregate : str
+            What is done with several tasks of one cell, as pandas calls it.
+
+        Raises
+        ------
+        MetricError, ParameterError
+            There is no such metric, or no such parameter.
+        """
+        return plugins.load("services", "pivot")(self, metric, rows, columns, aggregate)
+
+    def plot(self, metric: str, x: str | None = None, y: str | None = None, ax: Any = None) -> Any:
+        """Draw a metric over the parameters that vary; return matplotlib's Axes.
+
+        One parameter: a line, or bars. Two: a heat map. More: parallel coordinates. Needs the extra ``plots``.
+        """
+        return plugins.load("services", "plot")(self, metric, x, y, ax)
+
     def reset(self, confirm: bool = True) -> None:
         """Delete the outputs of the tasks; `confirm`: ask on the terminal first, once for each."""
         for task in self.tasks:

@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 import luigi
@@ -17,15 +18,28 @@ def task_text(task: Any) -> str:
     """Return a task as JSON: ``{"class": ..., "module": ..., "params": {...}}``, its significant parameters as text.
 
     The same for equal tasks, in every process; `task_from_text` reads it. Two classes of one name in two modules
-    differ. A class of a script or notebook is of the module ``__main__``.
+    differ. A script counts as the module of its name, so that it may be run or imported; a notebook is ``__main__``.
     """
     cls = type(task)
     parameters = task.to_str_params(only_significant=True)
     return json.dumps(
-        {"class": cls.__qualname__, "module": cls.__module__, "params": parameters},
+        {"class": cls.__qualname__, "module": _module_of(cls), "params": parameters},
         sort_keys=True,
         separators=(",", ":"),
     )
+
+
+def _module_of(cls: type) -> str:
+    return _main_name() if cls.__module__ == "__main__" else cls.__module__
+
+
+def _main_name() -> str:
+    """Return the name that the script which is run would have if it were imported."""
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if spec is not None:
+        return str(spec.name).removesuffix(".__main__")
+    return PurePath(file).stem if file else "__main__"
 
 
 def task_from_text(text: str) -> Any:
@@ -48,7 +62,9 @@ def task_from_text(text: str) -> Any:
         raise ValueError(f'expected a task as JSON with "module", "class" and "params", got {text!r}')
     module, name = str(found["module"]), str(found["class"])
     try:
-        place: Any = sys.modules.get(module) or importlib.import_module(module)
+        place: Any = sys.modules.get("__main__" if module == _main_name() else module)
+        if place is None:
+            place = importlib.import_module(module)
         for part in name.split("."):
             place = getattr(place, part)
     except (ImportError, AttributeError) as error:

@@ -8,7 +8,7 @@ from typing import Any
 import luigi
 
 from d6tpipe import flow as flows
-from d6tpipe import settings
+from d6tpipe import plugins, settings
 from d6tpipe.binding import binding_for, bound
 from d6tpipe.errors import DeclarationError, FlowNameError, GraphError, warn
 from d6tpipe.identity import nearest
@@ -331,6 +331,10 @@ class WorkflowMulti:
     def complete(self, task: Any = None, flow: Any = None) -> Any:
         """Return whether a task is complete, by flow name, or for one flow."""
         return self._each(flow, "complete", task)
+
+    def table(self, task: Any = None) -> Any:
+        """Return a DataFrame with a row per flow: parameters, tags, metrics, state and duration; see `tables.table`."""
+        return plugins.load("services", "table")(self.get_task(task), "flow")
 
     def get_task(self, task: Any = None, flow: Any = None) -> Any:
         """Return a task, by flow name, or for one flow."""

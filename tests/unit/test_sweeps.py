@@ -6,9 +6,14 @@ import dataclasses
 import datetime
 import enum
 import itertools
+import os
 import pickle
 import random
+import subprocess
+import sys
+import textwrap
 from collections import namedtuple
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -374,3 +379,30 @@ def test_points_are_those_of_lists(seed: int) -> None:
     with pytest.raises(IndexError):
         points[len(listed)]
     assert [point.values for point in points[1:3]] == listed[1:3]
+
+
+def test_a_script_that_is_run_and_one_that_is_imported_have_the_same_tasks() -> None:
+    script = Path("pipeline.py")
+    script.write_text(
+        textwrap.dedent(
+            """
+            import d6tpipe
+            class Up(d6tpipe.tasks.TaskPickle):
+                i = d6tpipe.IntParameter()
+            class Down(d6tpipe.tasks.TaskPickle):
+                up = d6tpipe.TaskInstanceParameter(Up)
+            task = Down(up=Up(i=1))
+            if __name__ == "__main__":
+                print(task.task_id)
+                assert Down.from_str_params(task.to_str_params()) is task
+            """
+        )
+    )
+    ran = subprocess.run([sys.executable, "pipeline.py"], capture_output=True, text=True, check=True, env=with_path())
+    code = "import pipeline; print(pipeline.task.task_id)"
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=with_path())
+    assert ran.stdout == imported.stdout and ran.stdout.startswith("Down_")
+
+
+def with_path() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(d6tpipe.__file__).parents[1]), os.getcwd()])}
