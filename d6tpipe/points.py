@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
@@ -72,6 +73,16 @@ class Points(Sequence[Point]):
         """Add the values and texts of the point at `index` to `point`."""
         raise NotImplementedError
 
+    def all_texts(self) -> Iterator[dict[str, str]]:
+        """Yield the texts of all points, in order: quicker than one point after the other."""
+        for point in self:
+            yield point.texts
+
+    def all_values(self) -> Iterator[dict[str, Any]]:
+        """Yield the values of all points, in order."""
+        for point in self:
+            yield point.values
+
 
 class Axis(Points):
     """The values of one name.
@@ -140,6 +151,22 @@ class Product(Points):
     def axes(self) -> Iterator[Axis]:
         for part in self._parts:
             yield from part.axes()
+
+    def all_texts(self) -> Iterator[dict[str, str]]:
+        if not all(isinstance(part, Axis) for part in self._parts):
+            yield from super().all_texts()
+            return
+        texts = [[part.text_at(place) for place in range(len(part))] for part in self._parts]  # type: ignore[attr-defined]
+        for combination in itertools.product(*texts):
+            yield dict(zip(self.names, combination, strict=True))
+
+    def all_values(self) -> Iterator[dict[str, Any]]:
+        if not all(isinstance(part, Axis) for part in self._parts):
+            yield from super().all_values()
+            return
+        values = [[part.value_at(place) for place in range(len(part))] for part in self._parts]  # type: ignore[attr-defined]
+        for combination in itertools.product(*values):
+            yield dict(zip(self.names, combination, strict=True))
 
     def fill(self, index: int, point: Point) -> None:
         places = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import luigi
@@ -121,15 +122,20 @@ class Sweep(Mapping[str, Any]):
         ParameterError
             Some cannot be made; one message has all of them, with their ids.
         """
+        if self._made and None not in self._made:
+            return list(self._made)
         bad: dict[str, Exception] = {}
         found = []
-        for number in range(len(self)):
+        for number, (name, make) in enumerate(zip(self.ids, self._source.makers(self.ids), strict=True)):
+            known = self._made[number] if self._made else self._made_few.get(number)
             try:
-                found.append(self.task_at(number))
+                found.append(make() if known is None else known)
             except ParameterError as error:
-                bad[self.ids[number]] = error
+                bad[name] = error
         if bad:
             raise _bad_entries(self.classes, bad)
+        if self._made:
+            self._made = list(found)
         return found
 
     @property
@@ -545,6 +551,11 @@ class _Held:
         add_id(task, name)
         return task
 
+    def makers(self, ids: Sequence[str]) -> Iterator[Callable[[], Any]]:
+        """Yield what makes one task after the other."""
+        for number, name in enumerate(ids):
+            yield partial(self.task, number, name)
+
 
 class _Made:
     """Tasks that are made of points when they are asked for."""
@@ -555,6 +566,7 @@ class _Made:
         order = {name: number for number, name in enumerate(declared)}
         names = sorted(points.names, key=lambda name: order.get(name.partition(".")[0], len(order)))
         self._write = _writer(cls, template, names, (*points.names, *fixed), fixed)
+        self._by_texts = template is None or not hasattr(self._write, "needs_values")
         self._dotted = any("." in name for name in (*points.names, *fixed))
         self._ids: list[str] | None = None
 
@@ -564,7 +576,13 @@ class _Made:
     def ids(self) -> list[str]:
         if self._ids is None:
             write = self._write
-            self._ids = [write(point) for point in self.points]
+            if self._by_texts:
+                point = Point({}, {})
+                self._ids = []
+                for point.texts in self.points.all_texts():
+                    self._ids.append(write(point))
+            else:
+                self._ids = [write(point) for point in self.points]
             for name in self._ids[:1]:
                 check_id(name)
             if isinstance(self._marks, Mapping) and (unknown := set(self._marks) - set(self._ids)):
@@ -580,8 +598,15 @@ class _Made:
         return {self.cls}
 
     def task(self, number: int, name: str) -> Any:
-        values = self.points[number].values
-        whole = {**self._fixed, **values}
+        return self._task_of(self.points[number].values, name)
+
+    def makers(self, ids: Sequence[str]) -> Iterator[Callable[[], Any]]:
+        """Yield what makes one task after the other."""
+        for name, values in zip(ids, self.points.all_values(), strict=True):
+            yield partial(self._task_of, values, name)
+
+    def _task_of(self, values: dict[str, Any], name: str) -> Any:
+        whole = {**self._fixed, **values} if self._fixed else values
         task = _assembled(self.cls, whole) if self._dotted else self.cls(**whole)
         add_id(task, name)
         set_tags(task, values)
@@ -702,6 +727,7 @@ def _writer(
                 hint="A format must fit the value, as in {lr:.2f}.",
             ) from error
 
+    write.needs_values = True  # type: ignore[attr-defined]
     return write
 
 

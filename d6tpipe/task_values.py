@@ -20,13 +20,16 @@ def task_text(task: Any) -> str:
     The same for equal tasks, in every process; `task_from_text` reads it. Two classes of one name in two modules
     differ. A script counts as the module of its name, so that it may be run or imported; a notebook is ``__main__``.
     """
-    cls = type(task)
-    parameters = task.to_str_params(only_significant=True)
-    return json.dumps(
-        {"class": cls.__qualname__, "module": _module_of(cls), "params": parameters},
-        sort_keys=True,
-        separators=(",", ":"),
-    )
+    found: str | None = task.__dict__.get("_text")  # one task is the value of many
+    if found is None:
+        cls = type(task)
+        parameters = task.to_str_params(only_significant=True)
+        found = task.__dict__["_text"] = json.dumps(
+            {"class": cls.__qualname__, "module": _module_of(cls), "params": parameters},
+            sort_keys=True,
+            separators=(",", ":"),
+        )
+    return found
 
 
 def _module_of(cls: type) -> str:
