@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from d6tpipe.explanations import explain
     from d6tpipe.external_files import ExternalFile, glob
     from d6tpipe.graphs import tags
+    from d6tpipe.grids import grid
     from d6tpipe.labels import tag
     from d6tpipe.plans import plan
     from d6tpipe.points import product, zipped
@@ -72,6 +73,7 @@ __all__ = [
     "forget",
     "functional",  # noqa: F405
     "glob",
+    "grid",
     "inherits",
     "invalidate_all",
     "invalidate_downstream",
@@ -108,6 +110,7 @@ _FUNCTIONS = {
     "clean": "catalogs",
     "explain": "explanations",
     "forget": "acceptance",
+    "grid": "grids",
     "log": "tasklogs",
     "plan": "plans",
     "product": "points",

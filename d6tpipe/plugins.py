@@ -95,6 +95,7 @@ EXTRAS = {
     "sklearn": "demo",
     "tables": "hdf",
     "torch": "torch",
+    "yaml": "yaml",
 }
 """Optional module to the extra of d6tpipe that installs it."""
 

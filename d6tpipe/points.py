@@ -13,7 +13,9 @@ import luigi
 
 from d6tpipe.errors import ParameterError
 
-__all__ = ["Axis", "Listed", "Point", "Points", "Product", "Zipped", "axes_of", "product", "value_text", "zipped"]
+__all__ = [
+    "Axis", "Joined", "Listed", "Point", "Points", "Product", "Zipped", "axes_of", "product", "value_text", "zipped",
+]  # fmt: skip
 
 
 class Point:
@@ -202,6 +204,28 @@ class Zipped(Points):
     def fill(self, index: int, point: Point) -> None:
         for part in self._parts:
             part.fill(index, point)
+
+
+class Joined(Points):
+    """The points of one part after those of the other; the names of the parts may differ."""
+
+    def __init__(self, parts: Sequence[Points]) -> None:
+        self._parts = parts
+        self.names = tuple(dict.fromkeys(name for part in parts for name in part.names))
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self._parts)
+
+    def axes(self) -> Iterator[Axis]:
+        for part in self._parts:
+            yield from part.axes()
+
+    def fill(self, index: int, point: Point) -> None:
+        for part in self._parts:
+            if index < len(part):
+                part.fill(index, point)
+                return
+            index -= len(part)
 
 
 class Listed(Points):

@@ -66,6 +66,7 @@ LAYERS = {
     "d6tpipe.labels": (1, "declarations"),
     "d6tpipe.points": (1, "declarations"),
     "d6tpipe.sweeps": (1, "declarations"),
+    "d6tpipe.grids": (1, "declarations"),
     "d6tpipe.external_files": (1, "declarations"),
     "d6tpipe.values": (1, "declarations"),
     "d6tpipe.decorators": (1, "declarations"),
