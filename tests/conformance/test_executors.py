@@ -227,7 +227,7 @@ class Litters(d6tpipe.tasks.TaskPickle):
     die = d6tpipe.BoolParameter(default=False)
     @property
     def worker_timeout(self):
-        return 1 if self.hang else None
+        return 5 if self.hang else None  # the process has to start and to import all this within it
     def requires(self):
         return Plain()
     def run(self):

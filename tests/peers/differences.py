@@ -357,6 +357,13 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     # ---- aggregators
     Difference(
+        title="aggregator, ``outputLoad(as_dict=True)``",
+        d6tflow="a list, in which tasks with several outputs are dicts",
+        d6tpipe="a dict by the ids of a sweep or the keys that were yielded, else by position",
+        why="a table of what many tasks have made needs to know which is which",
+        fields={"dynamic_collector/children_with_several_outputs.as_dict": ANY},
+    ),
+    Difference(
         title="What an aggregator may yield",
         d6tflow="single tasks",
         d6tpipe="also lists and dicts of tasks",

@@ -501,9 +501,10 @@ def test_killed_in_the_middle_accepting_can_be_said_again(isolated, run_python, 
     accept = ("-c", "import d6tpipe, flow; print(len(d6tpipe.accept(flow.All())))")
     done = run_python(*accept, env={**env, "_D6TPIPE_FAIL_POINT": "accept.written*2"}, check=False)
     assert -signal.SIGKILL == done.returncode
-    assert 64 == sum(record.accepted for record in store_at("data").records.all())
+    done = sum(record.accepted for record in store_at("data").records.all())
+    assert 64 <= done < 100  # how much of the second batch is safe depends on how long it has waited
     close_all([store_at("data")])
-    assert "36\n" == run_python(*accept, env=env).stdout
+    assert f"{100 - done}\n" == run_python(*accept, env=env).stdout
     again = "import d6tpipe, flow; print(d6tpipe.run(flow.All(), stale='rerun', execution_summary=False).counts)"
     assert "fresh" in run_python("-c", again, env=env).stdout
 
