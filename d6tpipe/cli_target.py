@@ -379,6 +379,7 @@ def select_tasks(target: str, words: Sequence[str], folder: str | None, narrow: 
     """
     selection = open_target(target, words, folder)
     named = _split(target)[1] is not None
+    left_out: dict[str, str] = {}
     for one in selection.found:
         reason = one.lacks(selection.texts)
         if not reason or (named and not reason.startswith("needs ")):
@@ -386,7 +387,11 @@ def select_tasks(target: str, words: Sequence[str], folder: str | None, narrow: 
         elif named:
             raise click.UsageError(f"{one.name} {reason}. Write: {target} {reason[6:].replace(',', ' VALUE')} VALUE")
         else:
-            click.echo(f"left out: {one.name} ({reason})", err=True)
+            left_out[one.name] = reason
+    made = {type(task).__name__ for task in selection.tasks}  # a class of which a sweep has tasks is not left out
+    for name, reason in left_out.items():
+        if name not in made:
+            click.echo(f"left out: {name} ({reason})", err=True)
     selection.tasks = list(dict.fromkeys(selection.tasks))
     if not selection.tasks:
         raise _NothingSelected("Nothing to do is left: give the parameters above, or name one: TARGET:Name.")
