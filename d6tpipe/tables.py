@@ -26,7 +26,7 @@ from d6tpipe.selection import state_word
 from d6tpipe.tasks import TaskData
 from d6tpipe.values import text
 
-__all__ = ["MetricError", "Results", "best", "gathered", "pivot", "table"]
+__all__ = ["MetricError", "Results", "best", "cell_text", "gathered", "pivot", "table"]
 
 _LAST = ("state", "seconds")
 _MOST_METRICS = 1000
@@ -132,6 +132,19 @@ def _axis(frame: Any, names: Sequence[str], otherwise: list[str]) -> tuple[Any, 
     if len(names) > 1:
         return places, pd.MultiIndex.from_frame(first)
     return places, pd.Index(first[names[0]], name=names[0])
+
+
+def cell_text(value: Any, missing: str = "") -> str:
+    """Return what a cell of a table holds as short text; `missing` stands for no value."""
+    import pandas as pd
+
+    if value is None or value is pd.NA or value != value:
+        return missing
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, pd.Timestamp):
+        return value.date().isoformat() if value == value.normalize() else value.isoformat(" ", "seconds")
+    return str(value)
 
 
 # ---- the table, and what its columns mean
