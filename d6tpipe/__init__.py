@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from d6tpipe.labels import tag
     from d6tpipe.plans import plan
     from d6tpipe.points import product, zipped
+    from d6tpipe.searches import search
     from d6tpipe.sweeps import sweep
     from d6tpipe.tasklogs import log
     from d6tpipe.tokens import Token
@@ -88,6 +89,7 @@ __all__ = [
     "product",
     "requires",
     "run",
+    "search",
     "set_dir",
     "settings",
     "show",
@@ -114,6 +116,7 @@ _FUNCTIONS = {
     "log": "tasklogs",
     "plan": "plans",
     "product": "points",
+    "search": "searches",
     "sweep": "sweeps",
     "tag": "labels",
     "tags": "graphs",

@@ -43,6 +43,7 @@ LAYERS = {
     "d6tpipe.results": (2, "call"),
     "d6tpipe.trees": (2, "call"),
     "d6tpipe.tables": (2, "call"),
+    "d6tpipe.searches": (2, "call"),
     "d6tpipe.selection": (2, "call"),
     "d6tpipe.graphs": (2, "call"),
     "d6tpipe.explanations": (2, "call"),
