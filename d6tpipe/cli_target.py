@@ -25,6 +25,7 @@ from d6tpipe import functional
 from d6tpipe.cli_shared import selection_asked
 from d6tpipe.errors import ParameterError, PipeError, is_ours
 from d6tpipe.identity import nearest
+from d6tpipe.labels import ids_of
 from d6tpipe.selection import narrowed
 from d6tpipe.sweeps import Sweep
 from d6tpipe.tasks.external import declared_external
@@ -388,7 +389,9 @@ def select_tasks(target: str, words: Sequence[str], folder: str | None, narrow: 
             raise click.UsageError(f"{one.name} {reason}. Write: {target} {reason[6:].replace(',', ' VALUE')} VALUE")
         else:
             left_out[one.name] = reason
-    made = {type(task).__name__ for task in selection.tasks}  # a class of which a sweep has tasks is not left out
+    made = {
+        type(task).__name__ for task in selection.tasks if ids_of(task)
+    }  # a class of which a sweep has tasks is not left out
     for name, reason in left_out.items():
         if name not in made:
             click.echo(f"left out: {name} ({reason})", err=True)
