@@ -12,19 +12,21 @@ from luigi.task import flatten
 
 import d6tpipe
 from d6tpipe import settings
-from d6tpipe.acceptance import Survey, survey
+from d6tpipe.acceptance import Survey, meant, survey
 from d6tpipe.catalogs import catalog, removal
 from d6tpipe.cli_shared import OK, SHOWN, command, folder_option, group, print_table, selecting, selection_asked
 from d6tpipe.cli_target import Selection, import_from_here, in_module, select_tasks
+from d6tpipe.errors import NothingSelectedError, shown
 from d6tpipe.graphs import build_graph
 from d6tpipe.identity import nearest
 from d6tpipe.labels import ids_of
 from d6tpipe.removal import in_bytes
 from d6tpipe.selection import select_among
-from d6tpipe.tables import table
+from d6tpipe.tables import cell_text, table
 from d6tpipe.tasklogs import log
 from d6tpipe.tasks.external import is_external
 from d6tpipe.wording import Words, clipped, named
+from d6tpipe.workflows import WorkflowMulti
 
 __all__: list[str] = []
 
@@ -39,7 +41,9 @@ _ROWS = 50
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]...")
 @folder_option
 @selecting
-@click.option("--sort", metavar="COLUMN", help="With a TARGET: the largest values of this column first.")
+@click.option(
+    "--sort", metavar="COLUMN", help="Largest numbers first, texts from A to Z; -COLUMN: the other way round."
+)
 @click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 @click.option("--family", metavar="NAME", help="Only tasks of this class.")
 @click.option(
@@ -60,9 +64,11 @@ def _results(
     module:Name, path/to/flow.py or path/to/flow.py:Name.
     """
     if target is not None:
-        return _table_of(target, words, folder, style, limit, sort)
+        return _table_of(target, words, folder, style, family, limit, sort)
+    if any(word is not None for word in selection_asked()):
+        raise click.UsageError("-k and -m select among the tasks of a TARGET, and none is given.")
     root = folder or os.fspath(settings.dirpath)
-    frame = catalog(root, family)
+    frame = _sorted(catalog(root, family), sort)
     if style == "json":
         click.echo(frame.to_json(orient="records", date_format="iso", indent=2))
     elif style == "csv":
@@ -85,41 +91,82 @@ def _results(
     return OK
 
 
-def _table_of(target: str, words: tuple[str, ...], folder: str | None, style: str, limit: int, sort: str | None) -> int:
-    tasks = select_tasks(target, words, folder, narrow=False).tasks
+def _table_of(
+    target: str,
+    words: tuple[str, ...],
+    folder: str | None,
+    style: str,
+    family: str | None,
+    limit: int,
+    sort: str | None,
+) -> int:
+    """Print the table of the tasks of a TARGET."""
+    if target.startswith("-"):
+        raise click.NoSuchOption(target.partition("=")[0])
+    selection = select_tasks(target, words, folder, narrow=False)
+    index, names, tasks = _rows_of(selection)
+    chosen: Sequence[int] = range(len(tasks))
     select, marks = selection_asked()
     if select is not None or marks is not None:
-        tasks = [tasks[place] for place in select_among(tasks, select, marks)]
-    frame = table({(ids_of(task) or (repr(task),))[-1]: task for task in tasks})
-    if sort is not None:
-        if sort not in frame.columns:
-            near = nearest(sort, list(frame.columns))
-            raise click.UsageError(
-                f"The table has no column {sort}. "
-                + (f"Did you mean {near}?" if near else f"It has: {', '.join(map(str, frame.columns))}.")
-            )
-        frame = frame.sort_values(sort, ascending=False, kind="stable")
+        chosen = select_among(tasks, select, marks)
+    chosen = [number for number in chosen if family in (None, tasks[number].task_family)]
+    if not chosen:
+        kinds = ", ".join(sorted({task.task_family for task in tasks}))
+        raise NothingSelectedError(
+            f"No task of {target} is a {family}", facts={"classes": kinds}, hint="Name one of these: --family NAME."
+        )
+    frame = _sorted(table({names[number]: tasks[number] for number in chosen}, index), sort)
     if style == "json":
         click.echo(frame.reset_index().to_json(orient="records", date_format="iso", indent=2))
     elif style == "csv":
         click.echo(frame.to_csv(lineterminator="\n"), nl=False)
     else:
         most = limit or len(frame)
-        numbers = tuple(str(name) for name in frame.columns if frame[name].dtype.kind in "if")
+        numbers = tuple([str(name) for name in frame.columns if frame[name].dtype.kind in "iuf"])
         rows = [
-            [str(name), *[_cell(value) for value in row]]
+            [clipped(str(name)), *[clipped(cell_text(value)) for value in row]]
             for name, row in zip(frame.index[:most], frame.head(most).itertuples(index=False), strict=True)
         ]
-        print_table([str(frame.index.name), *map(str, frame.columns)], rows, right=numbers)
+        print_table([index, *map(str, frame.columns)], rows, right=numbers)
         if len(frame) > most:
             click.echo(f"... and {len(frame) - most} more: --limit 0 shows all.")
     return OK
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.4g}"
-    return "" if value is None else clipped(str(value))
+def _rows_of(selection: Selection) -> tuple[str, list[Any], list[Any]]:
+    """Return what the rows are called, their names, and their tasks; aggregators are those that they stand for."""
+    first = selection.found[0]
+    thing = vars(selection.module).get(first.name)
+    if isinstance(thing, WorkflowMulti) and len(selection.found) == 1:
+        return "flow", list(thing.workflow_objs), first.make(selection.texts)
+    tasks = selection.tasks
+    if any(isinstance(task, d6tpipe.tasks.TaskAggregator) for task in tasks):
+        graph, goals, view = build_graph(tasks, judged=False)
+        tasks = [node.task for node in meant(graph, goals, view, upstream=False)]
+    names = [ids_of(task)[-1] if ids_of(task) else "" for task in tasks]
+    if all(names) and len(set(names)) == len(names):
+        return "id", names, tasks
+    names = [shown(task) for task in tasks]
+    if len(set(names)) < len(names):  # the same but for the data folder, or for a parameter that is not shown
+        names = [f"{name} ({number})" for number, name in enumerate(names, 1)]
+    return "task", names, tasks
+
+
+def _sorted(frame: Any, column: str | None) -> Any:
+    """Return a table sorted by a column: numbers and dates from the largest on, texts from A on; "-": the other way."""
+    if column is None:
+        return frame
+    known = list(map(str, frame.columns))
+    name = column if column in known else column.removeprefix("-")
+    if name not in known:
+        near = nearest(name, known)
+        also = f"Did you mean {near}? " if near else ""
+        raise click.UsageError(f"--sort {column}: there is no such column. {also}It has: {', '.join(known)}.")
+    values = frame[name]
+    if values.dtype.kind not in "biufmM":
+        values = values.map(str, na_action="ignore")
+    rising = (values.dtype.kind not in "biufmM") == (name == column)
+    return frame.loc[values.sort_values(ascending=rising, kind="stable").index]
 
 
 def _result_row(row: Any, root: str) -> list[str]:

@@ -42,6 +42,7 @@ LAYERS = {
     "d6tpipe.export": (2, "call"),
     "d6tpipe.results": (2, "call"),
     "d6tpipe.trees": (2, "call"),
+    "d6tpipe.plots": (2, "call"),
     "d6tpipe.tables": (2, "call"),
     "d6tpipe.searches": (2, "call"),
     "d6tpipe.selection": (2, "call"),

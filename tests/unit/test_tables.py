@@ -426,7 +426,7 @@ def test_a_metric_that_nobody_has_is_an_error_that_says_how_to_get_one() -> None
 def test_a_metric_without_numbers_is_an_error_that_shows_what_it_holds() -> None:
     SAVED.update(a={"note": "x", "nan": math.nan}, b={"note": "y", "nan": math.nan})
     fits = built(sweep(Fit, model=["a", "b"]))
-    with pytest.raises(MetricError, match="No task has a number for the metric 'note'\n.*'x', 'y'"):
+    with pytest.raises(MetricError, match=r"No task has a number for the metric 'note'\n.*'x', 'y'"):
         fits.best("note")
     with pytest.raises(MetricError, match="No task has a number for the metric 'nan'\n"):
         fits.best("nan")
@@ -487,7 +487,7 @@ def test_a_task_and_a_parameter_of_it_count_as_one_thing_that_varies() -> None:
 
 def test_wrong_names_of_a_pivot_are_errors() -> None:
     fits = built(sweep(Fit, model=["a", "b"], lr=[0.5, 0.25]))
-    with pytest.raises(ParameterError, match="no parameter or tag 'modl'\n.*model, lr, depth\nDid you mean 'model'"):
+    with pytest.raises(ParameterError, match=r"no parameter or tag 'modl'\n.*model, lr, depth\nDid you mean 'model'"):
         fits.pivot("score", rows="modl")
     with pytest.raises(ParameterError, match="'lr' cannot be both rows and columns"):
         fits.pivot("score", rows="lr", columns=["model", "lr"])
@@ -527,7 +527,7 @@ def test_cells_as_text() -> None:
 @pytest.mark.slow
 def test_a_table_of_many_tasks_takes_no_longer_than_judging_them() -> None:
     """Written through the records, as if they had been built."""
-    count = 20_000
+    count = 4_000
     fits = sweep(Fit, product(lr=[number / 1000 for number in range(200)], depth=range(count // 200)))
     first = built(Fit(lr=7.0))
     known = store_of(first).records.get(first.task_id)
@@ -546,8 +546,8 @@ def test_a_table_of_many_tasks_takes_no_longer_than_judging_them() -> None:
     fits.table()
     start = time.process_time()
     found = fits.table()
-    # 0.6 s on a quiet machine; ten times that would be a look at each record by itself.
-    assert time.process_time() - start < 6
+    # 0.1 s on a quiet machine; a look at each record by itself takes ten times that.
+    assert time.process_time() - start < 1
     assert count == found["score"].notna().sum() and {2.0} == set(found["seconds"])
 
 
