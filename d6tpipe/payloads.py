@@ -27,6 +27,7 @@ from d6tpipe.executors.shared import Shared
 from d6tpipe.fingerprint.source import CARRIED
 from d6tpipe.machine import this_process
 from d6tpipe.targets import CacheTarget
+from d6tpipe.task_values import main_name
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.outputs import absolute, layout
 
@@ -90,6 +91,7 @@ class Encoder:
             "path": [os.path.abspath(entry) for entry in sys.path],
             "settings": settings.snapshot(),
             "process": this_process(),
+            "main": main_name(),
             "base": os.getcwd(),
             "cwd": os.getcwd() if self._local else None,
             "environ": dict(os.environ) if self._local else None,

@@ -11,7 +11,7 @@ from typing import Any
 
 import luigi
 
-__all__ = ["task_from_text", "task_text", "tasks_of_values"]
+__all__ = ["main_name", "stand_in_for", "task_from_text", "task_text", "tasks_of_values"]
 
 
 def task_text(task: Any) -> str:
@@ -33,11 +33,22 @@ def task_text(task: Any) -> str:
 
 
 def _module_of(cls: type) -> str:
-    return _main_name() if cls.__module__ == "__main__" else cls.__module__
+    return main_name() if cls.__module__ == "__main__" else cls.__module__
 
 
-def _main_name() -> str:
+_coordinators: str | None = None
+
+
+def stand_in_for(name: str) -> None:
+    """Take ``__main__`` for the script of another process: this one, a worker, runs none of its own."""
+    global _coordinators
+    _coordinators = name
+
+
+def main_name() -> str:
     """Return the name that the script which is run would have if it were imported."""
+    if _coordinators is not None:
+        return _coordinators
     main = sys.modules["__main__"]
     spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
     if spec is not None:
@@ -65,7 +76,7 @@ def task_from_text(text: str) -> Any:
         raise ValueError(f'expected a task as JSON with "module", "class" and "params", got {text!r}')
     module, name = str(found["module"]), str(found["class"])
     try:
-        place: Any = sys.modules.get("__main__" if module == _main_name() else module)
+        place: Any = sys.modules.get("__main__" if module == main_name() else module)
         if place is None:
             place = importlib.import_module(module)
         for part in name.split("."):

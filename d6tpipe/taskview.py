@@ -226,7 +226,8 @@ class TaskView:
                 raise _no_task(task, need)
             if _newest(need.__class__) is not need.__class__:  # the body must load from the new ones, too
                 node.requires = _renewed(node.requires)
-                tasks = flatten(node.requires)
+                values = _renewed(tasks_of_values(task, kind.instances_in))
+                tasks = list(dict.fromkeys([*values, *flatten(node.requires)]))
                 break
             bulk = bulk or need.__class__.__class__ is not TaskMeta
         if bulk and len(tasks) > 1:

@@ -35,6 +35,7 @@ from d6tpipe.machine import host_name, this_process
 from d6tpipe.payloads import loaded_classes, memory_paths
 from d6tpipe.shipping import Depot, Packed, Parcel, Wanted, bring_back, make_room, pack, working_in
 from d6tpipe.stores import MEMORY
+from d6tpipe.task_values import stand_in_for
 from d6tpipe.tasks.outputs import absolute, in_mirror, localized, mirrored, original, stand_in
 
 __all__ = ["TaskResult", "give_up", "outcome_of", "resume", "run", "run_apart", "run_shipped"]
@@ -108,7 +109,7 @@ class _Run:
     def __init__(self, header: dict[str, Any]) -> None:
         self.run_id = header["run_id"]
         self.settings = header["settings"]
-        self.base = header["base"]
+        self.base, self.main = header["base"], header["main"]
         self.cwd, self.environ, self.path = header["cwd"], header["environ"], header["path"]
         self.bodies = BodyRunner(header["stale"], _capture(), _status_of(header["scheduler"]), header["n_workers"])
         self.checked: set[tuple[type, Any]] = set()
@@ -126,6 +127,7 @@ class _Run:
             return
         if not mirrored():
             stand_in(self.base)
+        stand_in_for(self.main)
         if self.environ is None:  # perhaps another machine
             sys.path += [entry for entry in self.path if entry not in sys.path]
         else:

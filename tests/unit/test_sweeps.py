@@ -406,3 +406,43 @@ def test_a_script_that_is_run_and_one_that_is_imported_have_the_same_tasks() -> 
 
 def with_path() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(d6tpipe.__file__).parents[1]), os.getcwd()])}
+
+
+CELL = """
+class CellPrepare(d6tpipe.tasks.TaskPickle):
+    i = d6tpipe.IntParameter()
+    def run(self):
+        self.save(self.i * {by})
+"""
+CELL_FIT = """
+class CellFit(d6tpipe.tasks.TaskPickle):
+    data = d6tpipe.TaskInstanceParameter(CellPrepare)
+    k = d6tpipe.IntParameter()
+    def run(self):
+        self.save(self.data.outputLoad() * self.k)
+FITS = d6tpipe.sweep(CellPrepare, {{"a": {{"i": 1}}, "b": {{"i": 2}}}}).then(CellFit, k=[1, 10])
+"""
+
+
+def test_a_script_with_a_sweep_runs_in_processes_and_cells_may_be_run_again(tmp_path: Path) -> None:
+    script = f"""
+import d6tpipe
+d6tpipe.settings.execution_summary = False
+CELL, FIT = {CELL!r}, {CELL_FIT!r}
+if __name__ == "__main__":
+    exec(CELL.format(by=1) + FIT.format())
+    counts = [d6tpipe.run(FITS, workers=2).counts]
+    assert FITS.load() == {{"a_1": 1, "a_10": 10, "b_1": 2, "b_10": 20}}, FITS.load()
+    old = FITS
+    exec(CELL.format(by=3) + FIT.format())
+    counts.append(d6tpipe.run(old, stale="rerun").counts)
+    assert old.load()["b_10"] == 60
+    exec(CELL.format(by=5))
+    counts.append(d6tpipe.run(FITS, stale="rerun").counts)
+    assert FITS.load()["b_10"] == 100, FITS.load()
+    print([dict(one) for one in counts])
+"""
+    (tmp_path / "cells.py").write_text(script)
+    ran = subprocess.run([sys.executable, tmp_path / "cells.py"], capture_output=True, text=True, env=with_path())
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("'built'>: 6") == 3
