@@ -6,7 +6,8 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import blake2b
 from math import isnan
 from numbers import Real
@@ -20,6 +21,7 @@ from d6tpipe.errors import DeclarationError, NotBuiltError, ParameterError, show
 from d6tpipe.flow import run
 from d6tpipe.identity import nearest
 from d6tpipe.points import Axis, Listed, product
+from d6tpipe.stores import store_at
 from d6tpipe.sweeps import Sweep, sweep
 from d6tpipe.tables import MetricError
 
@@ -147,7 +149,8 @@ def search(
     Effects
     -------
     Builds tasks. Writes ``<data folder>/.d6tpipe/searches/<name>.log``; the next call with the same arguments goes on
-    from there, with the trials first that were not finished.
+    from there, with the trials first that were not finished. Of two processes with the same search the second waits,
+    and then has what the first has found.
     """
     optuna = plugins.need("optuna", "search()")
     _check(cls, metric, n, direction, run_options)
@@ -169,20 +172,23 @@ def search(
             facts={"name": repr(name)},
             hint="Use letters, digits and . , = + - _; begin with a letter or digit.",
         )
-    study = _study(optuna, name, direction, setup)
-    if sampler is not None:
-        study.sampler = sampler
-    n_workers = 1 if workers is None else choose(workers, executor).n_workers
-    trials = _Trials(cls, study, room, common, metric)
-    while open_ones := trials.left_open(min(n_workers, n - len(trials))):
-        _run_batch(trials, open_ones, workers, executor, run_options)
-    while len(trials) < n:
-        batch = []
-        for place in range(min(n_workers, n - len(trials))):
-            if sampler is None:
-                study.sampler = _sampler(optuna, seed, len(trials) + place)
-            batch.append(trials.ask())
-        _run_batch(trials, batch, workers, executor, run_options)
+    n_workers = choose(workers, executor).n_workers
+    with _alone(name):
+        study = _study(optuna, name, direction, setup)
+        if sampler is not None:
+            study.sampler = sampler
+            if study.get_trials(deepcopy=False):  # else it begins with the points that it began with before
+                sampler.reseed_rng()
+        trials = _Trials(cls, study, room, common, metric)
+        while open_ones := trials.left_open(min(n_workers, n - len(trials))):
+            _run_batch(trials, open_ones, workers, executor, run_options)
+        while len(trials) < n:
+            batch = []
+            for place in range(min(n_workers, n - len(trials))):
+                if sampler is None:
+                    study.sampler = _sampler(optuna, seed, len(trials) + place)
+                batch.append(trials.ask())
+            _run_batch(trials, batch, workers, executor, run_options)
     return Search(name, study, trials.sweep(), metric)
 
 
@@ -429,12 +435,11 @@ def _study(optuna: Any, name: str, direction: str, setup: Mapping[str, Any]) -> 
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"{name}.log")
     journal = plugins.need("optuna.storages.journal", "search()")
-    lock = (journal.JournalFileOpenLock if os.name == "nt" else journal.JournalFileSymlinkLock)(path)
-    _mend(path, lock)
+    _mend(path)
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))  # it says that there is a study
     try:
-        storage = optuna.storages.JournalStorage(journal.JournalFileBackend(path, lock_obj=lock))
+        storage = optuna.storages.JournalStorage(journal.JournalFileBackend(path, lock_obj=_NoLock()))
         study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
     finally:
         optuna.logging.set_verbosity(level)
@@ -451,18 +456,34 @@ def _study(optuna: Any, name: str, direction: str, setup: Mapping[str, Any]) -> 
     return study
 
 
-def _mend(path: str, lock: Any) -> None:
+def _mend(path: str) -> None:
     """Cut off a line that a killed process has not finished; the next one would be written behind it."""
     try:
-        with open(path, "rb") as file:
-            file.seek(-1, os.SEEK_END)
-            if file.read() == b"\n":
-                return
-    except OSError:  # not there, or empty
-        return
-    lock.acquire()
-    try:
         with open(path, "rb+") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
+            content = file.read()
+            if not content.endswith(b"\n"):
+                file.truncate(content.rfind(b"\n") + 1)
+    except FileNotFoundError:
+        pass
+
+
+class _NoLock:
+    """In place of Optuna's lock of the file, which outlives a killed process: the search is locked as a whole."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Hold a search of the data folder; wait while another process or thread does. A killed one holds nothing."""
+    locks, key = store_at(str(settings.dirpath)).locks, f"search {name}"
+    while not locks.acquire(key):
+        locks.wait([key])
+    try:
+        yield
     finally:
-        lock.release()
+        locks.release([key])

@@ -152,6 +152,14 @@ def test_a_missing_metric_is_an_error_that_names_those_there_are(metric: str, wo
         assert len(RAN) == 1
 
 
+def test_a_sampler_of_ones_own_goes_on_with_new_points() -> None:
+    def begin(n: int) -> Any:
+        return search(Hill, {"x": (0.0, 1.0)}, n=n, sampler=optuna.samplers.RandomSampler(seed=1))
+
+    assert len(begin(3).tasks) == 3
+    assert len(set(begin(6).tasks.values())) == 6 == len(RAN)
+
+
 # ---- several at once
 
 
@@ -240,6 +248,20 @@ def test_a_killed_search_goes_on_without_repeating_a_trial(isolated: Path, tmp_p
     other.mkdir()
     write_module(other)
     assert killable(other, 0, 14).stdout == resumed.stdout  # the same trials and the same best as without a kill
+
+
+def test_two_processes_with_the_same_search_run_each_trial_once(isolated: Path) -> None:
+    write_module(isolated)
+    code = "import work; found = work.begin(n=8); print(*[task.x for task in found.tasks.values()])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(isolated)])}
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=isolated, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert said[0] == said[1] and len(said[0].split()) == 8
+    assert (isolated / "ran.txt").read_text().split() == said[0].split()
 
 
 def test_a_kill_in_the_middle_of_a_line_costs_that_line_only() -> None:
