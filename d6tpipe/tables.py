@@ -183,7 +183,7 @@ class Results:
             raise MetricError(
                 f"No task has a metric {metric!r}",
                 facts={"metrics": ", ".join(list(self.metrics)[:20]) or "none", "tasks": self._states()},
-                hint=f"Did you mean {near!r}?" if near else _HOW,
+                hint=f"Did you mean {near!r}?" if near else "Name one of these." if self.metrics else _HOW,
             )
         found = self.frame[column].reset_index(drop=True)
         if found.dtype == object or pd.api.types.is_string_dtype(found.dtype):
