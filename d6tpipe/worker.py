@@ -252,10 +252,16 @@ def run_apart(seconds: float | None, header: bytes, item: bytes, *memory: bytes)
 def _apart(seconds: float | None, function: Callable[..., TaskResult], args: tuple[Any, ...]) -> TaskResult:
     pool = ProcessExecutor(1)
     try:
+        if seconds is not None:
+            pool.submit(_ready).result()  # the time is for the body, not for the start of its process
         return pool.assign(function, args, seconds=seconds, alone=True).result()
     finally:
         pool.kill()
         pool.shutdown()
+
+
+def _ready() -> None:
+    """Do nothing, with all imported that a body needs."""
 
 
 _depot: Depot | None = None
