@@ -8,7 +8,7 @@ from typing import Any
 
 from d6tpipe import plugins
 from d6tpipe.errors import ParameterError
-from d6tpipe.tables import Results, cell_text, crossed, gathered
+from d6tpipe.tables import MetricError, Results, cell_text, crossed, gathered
 
 __all__ = ["plot"]
 
@@ -25,7 +25,7 @@ def plot(tasks: Mapping[Any, Any], metric: str, x: str | None = None, y: str | N
     ----------
     tasks : mapping of id to task, a sweep for one
     metric : str
-        A number among the metadata, or ``seconds``. Tasks that have none are left out.
+        A number among the metadata, or ``seconds``. Tasks that have none, or an infinite one, are left out.
     x, y : str, optional
         Parameters or tags. Only `x`: a line where it is a number or a date, else bars; one for each combination of what
         else varies if these are few, else their mean. Both: a heat map, or coloured points where most of the
@@ -37,7 +37,7 @@ def plot(tasks: Mapping[Any, Any], metric: str, x: str | None = None, y: str | N
     Raises
     ------
     MetricError
-        No task has a number for the metric.
+        No task has a number for the metric, or only infinite ones.
     ParameterError
         There is no such parameter.
     PluginError
@@ -46,7 +46,13 @@ def plot(tasks: Mapping[Any, Any], metric: str, x: str | None = None, y: str | N
     plt = plugins.need("matplotlib.pyplot", "A plot of a sweep")
     found = gathered(tasks)
     numbers = found.numbers(metric)
-    known = numbers.notna().to_numpy()
+    known = numbers.map(isfinite).to_numpy(dtype=bool)
+    if not known.any():
+        raise MetricError(
+            f"No task has a finite number for the metric {metric!r}",
+            facts={"tasks": f"{int(numbers.notna().sum())} infinite, {int(numbers.isna().sum())} without one"},
+            hint="Draw another metric, or save a finite number.",
+        )
     found = Results(found.frame[known], found.parameters, found.metrics)
     numbers = numbers[known].reset_index(drop=True)
     varying = found.varying()
@@ -93,23 +99,24 @@ def _draw_over(ax: Any, found: Results, numbers: Any, metric: str, x: str, other
         drawn = {f"mean over {', '.join(others)}": list(whole["mean"])}
         spread = (whole["min"].to_numpy(), whole["max"].to_numpy())
     if ordered:
-        places = several.index.to_numpy()
+        kind = several.index.dtype.kind
+        places = several.index.total_seconds().to_numpy() if kind == "m" else several.index.to_numpy()
         for name, values in drawn.items():
             there = [number for number, value in enumerate(values) if value == value]
             ax.plot(places[there], [values[number] for number in there], marker="o", label=name)
         if spread is not None:
             ax.fill_between(places, *spread, alpha=0.2, label="smallest to largest")
-        if several.index.dtype.kind == "M":
+        if kind == "M":
             dates = plugins.need("matplotlib.dates", "A plot of a sweep")
             locator = dates.AutoDateLocator()
             ax.xaxis.set_major_locator(locator)
             ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
-        elif several.index.dtype.kind != "m" and _is_wide(places):
+        elif _is_wide(places):
             ax.set_xscale("log")
     else:
         error = None if spread is None else _error_bars(drawn, spread)
         _bars(ax, _texts(several.index), drawn, error)
-    ax.set_xlabel(x)
+    ax.set_xlabel(_axis_name(found, x) if ordered else x)
     ax.set_ylabel(label)
     if len(drawn) > 1 or spread is not None:
         ax.legend()
@@ -119,7 +126,12 @@ def _named(names: Sequence[str], values: Any) -> str:
     if not names:
         return ""
     values = values if isinstance(values, tuple) else (values,)
-    return ", ".join([f"{name}={cell_text(value, 'None')}" for name, value in zip(names, values, strict=True)])
+    return ", ".join([f"{name}={text}" for name, text in zip(names, _texts(values), strict=True)])
+
+
+def _axis_name(found: Results, column: str) -> str:
+    """Return what is written at an axis on which numbers have their places; durations are in seconds there."""
+    return f"{column} (seconds)" if found.frame[column].dtype.kind == "m" else column
 
 
 def _error_bars(drawn: Mapping[str, list[float]], spread: tuple[Any, Any]) -> Any:
@@ -146,12 +158,16 @@ def _draw_map(ax: Any, found: Results, numbers: Any, metric: str, x: str, y: str
     label = metric if one_each else f"mean {metric}"
     cells = crossed(found.frame, numbers, [y], [x], metric)
     if found.is_numeric(x) and found.is_numeric(y) and cells.notna().to_numpy().mean() < 0.5:
-        drawn = ax.scatter(found.frame[x].to_numpy(), found.frame[y].to_numpy(), c=numbers.to_numpy())
+        places = []
         for column, scale in ((x, ax.set_xscale), (y, ax.set_yscale)):
             values = found.frame[column]
-            if values.dtype.kind not in "mM" and _is_wide(values):
+            values = values.dt.total_seconds() if values.dtype.kind == "m" else values
+            if values.dtype.kind != "M" and _is_wide(values):
                 scale("log")
+            places.append(values.to_numpy())
+        drawn = ax.scatter(*places, c=numbers.to_numpy())
         label = metric
+        x, y = _axis_name(found, x), _axis_name(found, y)
     else:
         cells = cells.sort_index() if found.is_numeric(y) else cells
         cells = cells.sort_index(axis="columns") if found.is_numeric(x) else cells
@@ -186,7 +202,7 @@ def _draw_parallel(ax: Any, found: Results, numbers: Any, metric: str, varying: 
     heights = []
     for place, column in enumerate([*varying, None]):
         values = numbers if column is None else found.frame[column]
-        if column is None or found.is_numeric(column):
+        if column is None or (found.is_numeric(column) and _is_finite(values)):
             height, ticks = _scaled(values)
         else:
             height, ticks = _spaced(values)
@@ -204,6 +220,10 @@ def _draw_parallel(ax: Any, found: Results, numbers: Any, metric: str, varying: 
     ax.figure.colorbar(lines, ax=ax, label=metric)
 
 
+def _is_finite(values: Any) -> bool:
+    return values.dtype.kind in "mM" or all(map(isfinite, values))
+
+
 def _scaled(values: Any) -> tuple[Any, list[tuple[float, str]]]:
     """Return numbers or dates between 0 and 1, and what is written where."""
     import numpy as np
@@ -216,7 +236,7 @@ def _scaled(values: Any) -> tuple[Any, list[tuple[float, str]]]:
         numbers = np.log(numbers)
     low, high = numbers.min(), numbers.max()
     heights = (numbers - low) / (high - low) if high > low else np.full(len(numbers), 0.5)
-    told = {round(float(height), 6): cell_text(value, "None") for height, value in zip(heights, values, strict=True)}
+    told = {round(float(height), 6): text for height, text in zip(heights, _texts(values), strict=True)}
     if len(told) > 8:
         told = {at: text for at, text in told.items() if at in (0.0, 1.0)}
     return heights, sorted(told.items())
@@ -241,10 +261,13 @@ def _is_wide(values: Any) -> bool:
 
 
 def _texts(values: Any) -> list[str]:
-    return [cell_text(value, "None") for value in values]
+    """Return values as they are written; a dollar is one, and does not begin a formula."""
+    return [cell_text(value, "None").replace("$", r"\$") for value in values]
 
 
 def _write_ticks(axis: Any, names: Sequence[str], level: bool = False) -> None:
-    if len(names) <= _MOST_TICKS:
-        slanted = not level and sum(map(len, names)) > 50
-        axis.set_ticks(range(len(names)), names, **({"rotation": 30, "ha": "right"} if slanted else {}))
+    """Write names at 0, 1, 2 ...; of many, some at equal distances."""
+    step = -(-len(names) // _MOST_TICKS)  # rounded up
+    some = names[::step] if step else names
+    slanted = not level and sum(map(len, some)) > 50
+    axis.set_ticks(range(0, len(names), step or 1), some, **({"rotation": 30, "ha": "right"} if slanted else {}))

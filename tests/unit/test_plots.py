@@ -27,10 +27,12 @@ class Fit(d6tpipe.tasks.TaskPickle):
     depth = d6tpipe.OptionalIntParameter(default=1)
     seed = d6tpipe.IntParameter(default=0)
     day = d6tpipe.DateParameter(default=datetime.date(2024, 1, 1))
+    wait = d6tpipe.TimeDeltaParameter(default=datetime.timedelta(hours=1))
 
     def run(self) -> None:
         if self.model != "silent":
-            self.saveMeta({"score": score(self), "note": "x"})
+            endless = math.inf if self.model == "diverges" else score(self)
+            self.saveMeta({"score": score(self), "note": "x", "loss": endless})
         self.save(1)
 
 
@@ -94,6 +96,32 @@ def test_dates_are_a_line_over_time() -> None:
     (line,) = ax.get_lines()
     assert days == [day.astype("M8[D]").item() for day in line.get_xdata()]
     assert "ConciseDateFormatter" == type(ax.xaxis.get_major_formatter()).__name__
+
+
+def test_durations_are_in_seconds() -> None:
+    waits = [datetime.timedelta(minutes=minutes) for minutes in (1, 2, 4)]
+    ax = built(wait=waits).plot("score")
+    assert [60.0, 120.0, 240.0] == list(ax.get_lines()[0].get_xdata()) and "wait (seconds)" == ax.get_xlabel()
+    fits = sweep(Fit, [{"wait": wait, "seed": number} for number, wait in enumerate(waits)])
+    d6tpipe.run(fits)
+    ax = fits.plot("score", "wait", "seed")
+    assert [60.0, 120.0, 240.0] == ax.collections[0].get_offsets()[:, 0].tolist()
+    assert ("wait (seconds)", "seed") == labels(ax)
+
+
+def test_of_many_values_some_are_written_each_where_it_belongs() -> None:
+    for ax in (built(model=[f"m{n}" for n in range(70)]).plot("score"),
+               built(seed=range(100, 170), model=["a", "b"]).plot("score", x="seed", y="model")):  # fmt: skip
+        written = dict(zip(ax.xaxis.get_ticklocs().tolist(), ticks(ax.xaxis), strict=True))
+        first = "m" if "m0" in written.values() else "1"
+        assert written == {place: f"{first}{place:02d}" if first == "1" else f"m{place}" for place in range(0, 70, 3)}
+
+
+def test_dollars_are_no_formulas() -> None:
+    fits = built(model=[r"^\d+$|\w$", "$x$"], lr=[0.5, 0.25], depth=[1, 2])
+    for x, y in ((None, None), ("lr", None), ("model", None), ("lr", "model")):
+        fits.plot("score", x, y).figure.canvas.draw()
+    assert [r"^\d+\$|\w\$", r"\$x\$"] == ticks(fits.plot("score", "model").xaxis)  # as matplotlib writes dollars
 
 
 def test_two_parameters_are_a_heat_map_with_its_numbers_written_into_it() -> None:
@@ -178,6 +206,18 @@ def test_a_sweep_in_which_nothing_varies_is_a_bar_per_task() -> None:
 def test_tasks_without_the_metric_are_left_out() -> None:
     ax = built(model=["tree", "silent", "ols"]).plot("score")
     assert ["tree", "ols"] == ticks(ax.xaxis)
+
+
+@pytest.mark.filterwarnings("error")
+def test_infinite_numbers_are_left_out() -> None:
+    fits = built(model=["tree", "diverges", "ols"], lr=[0.5, 0.25], seed=[0, 1])
+    (lines,) = fits.plot("loss").collections
+    assert 8 == len(lines.get_segments()) and np.isfinite(np.array(lines.get_segments())).all()
+    assert ["tree", "ols"] == ticks(fits.plot("loss", x="model", y="lr").xaxis)
+    with pytest.raises(MetricError, match=r"No task has a finite number.*\n.*1 infinite, 1 without"):
+        built(model=["diverges", "silent"]).plot("loss")
+    ax = built(model=["a", "b"], lr=[0.5, math.inf], seed=[0, 1]).plot("seconds")
+    assert "inf" in {text.get_text() for text in ax.texts}
 
 
 def test_what_is_drawn_goes_where_it_is_told_to() -> None:
