@@ -14,7 +14,8 @@ import pytest
 
 import d6tpipe
 from d6tpipe import search
-from d6tpipe.errors import ParameterError, PluginError
+from d6tpipe.binding import LOADING
+from d6tpipe.errors import GraphError, ParameterError, PluginError, StorageError
 from d6tpipe.tables import MetricError
 
 optuna = pytest.importorskip("optuna")
@@ -41,7 +42,7 @@ class Hill(d6tpipe.tasks.TaskJson):
 
     def run(self) -> None:
         RAN.append(self)
-        if self.kind == "broken":
+        if self.kind == "broken" or getattr(self, "broken", False):
             raise ValueError("broken")
         score = -((self.x - 2) ** 2) - (self.k - 3) ** 2 - (self.data.outputLoad() - 1) ** 2
         self.saveMeta({"score": score, "parts": {"x": self.x}, "text": "no number", "none": float("nan")})
@@ -68,7 +69,8 @@ def test_the_maximum_of_a_small_function_is_found() -> None:
     assert list(found.tasks) == [f"trial_{number}" for number in range(40)]
     assert len(RAN) == len(set(found.tasks.values()))
     frame = found.table()
-    assert len(frame) == 40 and frame["score"].max() == found.best_value
+    assert list(frame.columns) == ["trial", "x", "k", "value", "state"] and set(frame["state"]) == {"complete"}
+    assert list(frame["trial"]) == list(found.tasks) and frame["value"].max() == found.best_value
     assert "best trial_" in repr(found)
     assert d6tpipe.run(found.tasks).counts == {"fresh": len(RAN) + 1}  # with the data
 
@@ -128,6 +130,8 @@ def test_a_failed_trial_counts_and_the_search_goes_on(capsys: pytest.CaptureFixt
     assert found.best.kind == "good"
     assert [task.kind == "broken" for task in found.tasks.values()] == [state == "FAIL" for state in states]
     assert len(search(Hill, {"kind": ["good", "broken"], "x": (0.0, 4.0)}, n=12).tasks) == len(RAN)
+    frame = found.table()
+    assert list(frame["state"] == "failed") == list(frame["value"].isna()) == list(frame["kind"] == "broken")
 
 
 def test_if_all_have_failed_there_is_no_best() -> None:
@@ -150,6 +154,56 @@ def test_a_missing_metric_is_an_error_that_names_those_there_are(metric: str, wo
         with pytest.raises(MetricError, match=words):
             search(Hill, {"k": (0, 3)}, metric, n=5)
         assert len(RAN) == 1
+
+
+def test_a_task_that_fails_when_it_is_built_again_is_a_failed_trial() -> None:
+    assert d6tpipe.run(Hill(k=1)).ok
+    Hill.version = 2  # type: ignore[attr-defined]
+    Hill.broken = True  # type: ignore[attr-defined]
+    try:
+        found = search(Hill, {"k": [1]}, n=1, stale="rerun")
+    finally:
+        del Hill.version, Hill.broken  # type: ignore[attr-defined]
+    assert [trial.state.name for trial in found.study.trials] == ["FAIL"] and Hill(k=1).complete()
+
+
+def test_a_sampler_that_has_been_everywhere_ends_the_search() -> None:
+    sampler = optuna.samplers.GridSampler({"k": [1, 2, 3]})
+    found = search(Hill, {"k": [1, 2, 3]}, n=10, sampler=sampler)
+    assert {1, 2, 3} == {task.k for task in found.tasks.values()} and 3 == len(found.tasks) == len(RAN)
+
+
+def test_the_study_is_kept_where_the_tasks_are_or_where_one_says(isolated: Path) -> None:
+    class Elsewhere(Hill):
+        path = "elsewhere"
+
+    found = search(Elsewhere, {"k": [1, 2]}, n=2)
+    assert (isolated / "elsewhere" / ".d6tpipe" / "searches" / f"{found.name}.log").exists()
+    storage = optuna.storages.InMemoryStorage()
+    found = search(Hill, {"k": [1, 2]}, n=2, name="mine", storage=storage)
+    assert 2 == len(optuna.load_study(study_name="mine", storage=storage).trials)
+    assert not (d6tpipe.settings.dirpath / ".d6tpipe" / "searches").exists()
+
+
+def test_a_damaged_study_is_said_to_be_and_named() -> None:
+    search(Hill, {"k": [1, 2]}, n=2)
+    log = d6tpipe.settings.dirpath / ".d6tpipe" / "searches" / searches()[0]
+    log.write_bytes(b"nonsense\n" + log.read_bytes())
+    with pytest.raises(StorageError, match=r"damaged[\s\S]*\.log[\s\S]*Delete it"):
+        search(Hill, {"k": [1, 2]}, n=3)
+    log.unlink()
+    log.mkdir()
+    with pytest.raises(StorageError, match="cannot be opened"):
+        search(Hill, {"k": [1, 2]}, n=3)
+
+
+def test_a_module_that_searches_when_a_worker_imports_it_does_not_get_far() -> None:
+    token = LOADING.set(True)
+    try:
+        with pytest.raises(GraphError, match="__main__"):
+            search(Hill, {"k": [1, 2]}, n=2)
+    finally:
+        LOADING.reset(token)
 
 
 def test_a_sampler_of_ones_own_goes_on_with_new_points() -> None:
