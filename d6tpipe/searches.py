@@ -9,21 +9,24 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
-from math import isnan
+from math import isnan, nan
 from numbers import Real
 from typing import Any
 
 import luigi
 
-from d6tpipe import plugins, settings
+from d6tpipe import plugins
+from d6tpipe.binding import LOADING
 from d6tpipe.dispatch import choose
-from d6tpipe.errors import DeclarationError, NotBuiltError, ParameterError, shown, told
+from d6tpipe.errors import DeclarationError, GraphError, NotBuiltError, ParameterError, StorageError, shown, told
 from d6tpipe.flow import run
 from d6tpipe.identity import nearest
 from d6tpipe.points import Axis, Listed, product
 from d6tpipe.stores import store_at
 from d6tpipe.sweeps import Sweep, sweep
 from d6tpipe.tables import MetricError
+from d6tpipe.tasks import TaskData
+from d6tpipe.tasks.outputs import root_of
 
 __all__ = ["Search", "search"]
 
@@ -46,8 +49,8 @@ class Search:
         The tasks of the finished trials, under ``trial_0``, ``trial_1`` ...
     """
 
-    def __init__(self, name: str, study: Any, tasks: Sweep, metric: str) -> None:
-        self.name, self.study, self.tasks, self._metric = name, study, tasks, metric
+    def __init__(self, name: str, study: Any, tasks: Sweep, metric: str, names: Iterable[str]) -> None:
+        self.name, self.study, self.tasks, self._metric, self._names = name, study, tasks, metric, names
 
     def __repr__(self) -> str:
         try:
@@ -73,8 +76,25 @@ class Search:
         return float(self._best().value)
 
     def table(self) -> Any:
-        """Return a DataFrame with a row per trial; see ``table`` of a sweep."""
-        return self.tasks.table()
+        """Return a DataFrame with a row per finished trial, in their order; ``search.tasks.table()`` has more columns.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``trial`` (its id among the tasks), the parameters of the space, ``value`` (NaN if it has failed), ``state``
+            ("complete" or "failed"). A parameter that is called like one of these is ``parameter_<name>``.
+        """
+        import pandas as pd
+
+        names = list(self._names)
+        trials = [trial for trial in self.study.get_trials(deepcopy=False) if _id(trial.number) in self.tasks]
+        columns: dict[str, list[Any]] = {"trial": [_id(trial.number) for trial in trials]}
+        for name in names:
+            column = f"parameter_{name}" if name in ("trial", "value", "state") else name
+            columns[column] = [trial.params[name] for trial in trials]
+        columns["value"] = [nan if trial.value is None else trial.value for trial in trials]
+        columns["state"] = ["failed" if trial.value is None else "complete" for trial in trials]
+        return pd.DataFrame(columns)
 
     def _best(self) -> Any:
         done = [trial for trial in self.study.get_trials(deepcopy=False) if trial.value is not None]
@@ -82,7 +102,7 @@ class Search:
             raise MetricError(
                 f"No trial of the search has a value of {self._metric!r}",
                 facts={"search": self.name, "failed trials": len(self.tasks)},
-                hint="d6tpipe.log(task) has what a failed task has printed.",
+                hint="d6tpipe.log(task) has what a failed task has printed. Under another name= a search begins anew.",
             )
         sign = 1 if self.study.direction.name == "MAXIMIZE" else -1
         return max(done, key=lambda trial: (sign * trial.value, -trial.number))
@@ -101,6 +121,7 @@ def search(
     sampler: Any = None,
     seed: int = 0,
     name: str | None = None,
+    storage: Any = None,
     **run_options: Any,
 ) -> Search:
     """Search for the values of parameters with the best metric.
@@ -130,6 +151,8 @@ def search(
         Of the default sampler. With the same seed and one worker the same trials are chosen, killed in between or not.
     name : str, optional
         Of the search; by default made of the class, the space and all that decides what a value means.
+    storage : str or optuna.storages.BaseStorage, optional
+        Where Optuna keeps the study; by default a file below the data folder of the class.
     **run_options
         Options of `run`: ``resources``, ``stale``, ``scheduler`` ...
 
@@ -143,6 +166,8 @@ def search(
         The space or an option is wrong; nothing was run.
     MetricError
         A task has not saved the metric; its trial is looked at again by the next call.
+    StorageError
+        The file of the search cannot be read or written.
     PluginError
         Optuna is not installed.
 
@@ -152,15 +177,21 @@ def search(
     from there, with the trials first that were not finished. Of two processes with the same search the second waits,
     and then has what the first has found.
     """
+    if LOADING.get():
+        raise GraphError(
+            "A module searches when it is imported, and a worker has to import it",
+            hint="Put the call of search() under: if __name__ == '__main__':",
+        )
     optuna = plugins.need("optuna", "search()")
     _check(cls, metric, n, direction, run_options)
     room = _Space(optuna, space)
+    probe = _probe(cls, room, common)
     setup = {
         "class": cls.get_task_family(),  # type: ignore[attr-defined]
         "space": room.text,
         "metric": metric,
         "direction": direction,
-        "common": _probe(cls, room, common).task_id,
+        "common": probe.task_id,
     }
     if name is None:
         digest = blake2b(json.dumps([setup, seed], sort_keys=True).encode(), digest_size=5).hexdigest()
@@ -173,8 +204,9 @@ def search(
             hint="Use letters, digits and . , = + - _; begin with a letter or digit.",
         )
     n_workers = choose(workers, executor).n_workers
-    with _alone(name):
-        study = _study(optuna, name, direction, setup)
+    root = os.path.abspath(root_of(probe))
+    with _alone(root, name):
+        study = _study(optuna, _journal(optuna, root, name) if storage is None else storage, name, direction, setup)
         if sampler is not None:
             study.sampler = sampler
             if study.get_trials(deepcopy=False):  # else it begins with the points that it began with before
@@ -182,14 +214,14 @@ def search(
         trials = _Trials(cls, study, room, common, metric)
         while open_ones := trials.left_open(min(n_workers, n - len(trials))):
             _run_batch(trials, open_ones, workers, executor, run_options)
-        while len(trials) < n:
+        while len(trials) < n and not trials.exhausted:
             batch = []
             for place in range(min(n_workers, n - len(trials))):
                 if sampler is None:
                     study.sampler = _sampler(optuna, seed, len(trials) + place)
                 batch.append(trials.ask())
             _run_batch(trials, batch, workers, executor, run_options)
-    return Search(name, study, trials.sweep(), metric)
+    return Search(name, study, trials.sweep(), metric, room.distributions)
 
 
 def _run_batch(trials: _Trials, batch: list[Any], workers: Any, executor: Any, options: Mapping[str, Any]) -> None:
@@ -198,7 +230,9 @@ def _run_batch(trials: _Trials, batch: list[Any], workers: Any, executor: Any, o
     tasks = list(dict.fromkeys(task for _, task in made if task not in trials.known))
     if tasks:
         told_how = {"execution_summary": False, **options}
-        run(tasks, abort=False, workers=workers, executor=executor, **told_how)
+        result = run(tasks, abort=False, workers=workers, executor=executor, **told_how)
+        for failure in result.failures:  # of one that was to be built again the old outputs are there
+            trials.known[failure.task] = None
     problems = []
     for number, task in made:
         try:
@@ -210,12 +244,23 @@ def _run_batch(trials: _Trials, batch: list[Any], workers: Any, executor: Any, o
 
 
 class _Trials:
-    """The trials of a study, and their tasks."""
+    """The trials of a study, and their tasks.
+
+    Attributes
+    ----------
+    finished : dict of int to task
+        By the number of the trial.
+    known : dict of task to float or None
+        The values of tasks; of failed ones None.
+    exhausted : bool
+        The sampler has no more points.
+    """
 
     def __init__(self, cls: type, study: Any, room: _Space, common: Any, metric: str) -> None:
         self._cls, self._study, self._room, self._common, self._metric = cls, study, room, common, metric
         self.finished: dict[int, Any] = {}
-        self.known: dict[Any, float | None] = {}  # the values of tasks; of failed ones None
+        self.known: dict[Any, float | None] = {}
+        self.exhausted = False
         past = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
         past = [trial for trial in past if room.is_whole(trial.params)]
         entries = {_id(trial.number): room.values(trial.params) for trial in past}
@@ -262,7 +307,13 @@ class _Trials:
     def _tell(self, number: int, value: float | None) -> None:
         states = plugins.need("optuna.trial", "search()").TrialState
         state = states.FAIL if value is None else states.COMPLETE
-        self._study.tell(number, value, state=state, skip_if_finished=True)
+        try:
+            self._study.tell(number, value, state=state, skip_if_finished=True)
+        except RuntimeError:
+            # Samplers that have been everywhere stop the study, which Optuna allows in its own loop only.
+            if not self._study.get_trials(deepcopy=False)[number].state.is_finished():
+                raise
+            self.exhausted = True
 
     def sweep(self) -> Sweep:
         """Return the tasks of all finished trials, in the order of their numbers."""
@@ -396,7 +447,7 @@ def _probe(cls: type, room: _Space, common: Any) -> Any:
 
 
 def _check(cls: Any, metric: Any, n: Any, direction: Any, options: Mapping[str, Any]) -> None:
-    if not (isinstance(cls, type) and issubclass(cls, luigi.Task) and hasattr(cls, "outputLoadMeta")):
+    if not (isinstance(cls, type) and issubclass(cls, TaskData)):
         raise DeclarationError(
             "search() needs a class of tasks that save something",
             facts={"got": repr(cls)},
@@ -430,16 +481,10 @@ def _sampler(optuna: Any, seed: int, place: int) -> Any:
         return optuna.samplers.TPESampler(seed=mixed, constant_liar=True)
 
 
-def _study(optuna: Any, name: str, direction: str, setup: Mapping[str, Any]) -> Any:
-    folder = os.path.join(settings.dirpath, ".d6tpipe", "searches")
-    os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, f"{name}.log")
-    journal = plugins.need("optuna.storages.journal", "search()")
-    _mend(path)
+def _study(optuna: Any, storage: Any, name: str, direction: str, setup: Mapping[str, Any]) -> Any:
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))  # it says that there is a study
     try:
-        storage = optuna.storages.JournalStorage(journal.JournalFileBackend(path, lock_obj=_NoLock()))
         study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
     finally:
         optuna.logging.set_verbosity(level)
@@ -454,6 +499,28 @@ def _study(optuna: Any, name: str, direction: str, setup: Mapping[str, Any]) -> 
             hint="Use another name, or leave it out.",
         )
     return study
+
+
+def _journal(optuna: Any, root: str, name: str) -> Any:
+    """Return the storage of a search; its file is made if it is not there."""
+    journal = plugins.need("optuna.storages.journal", "search()")
+    path = os.path.join(root, ".d6tpipe", "searches", f"{name}.log")
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _mend(path)
+        return optuna.storages.JournalStorage(journal.JournalFileBackend(path, lock_obj=_NoLock()))
+    except OSError as error:
+        raise StorageError(
+            "The file of a search cannot be opened",
+            facts={"file": path, "reason": error.strerror or error},
+            hint="Check who may write there, or keep the study elsewhere: search(..., storage=...).",
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:  # what Optuna makes of a line that it did not write
+        raise StorageError(
+            "The file of a search is damaged",
+            facts={"file": path, "because": told(error)},
+            hint="Delete it and search again: what is built already is not built again.",
+        ) from error
 
 
 def _mend(path: str) -> None:
@@ -478,9 +545,9 @@ class _NoLock:
 
 
 @contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """Hold a search of the data folder; wait while another process or thread does. A killed one holds nothing."""
-    locks, key = store_at(str(settings.dirpath)).locks, f"search {name}"
+def _alone(root: str, name: str) -> Iterator[None]:
+    """Hold a search of a data folder; wait while another process or thread does. A killed one holds nothing."""
+    locks, key = store_at(root).locks, f"search {name}"
     while not locks.acquire(key):
         locks.wait([key])
     try:
