@@ -1,4 +1,4 @@
-"""Points of a parameter space from a file: lists, ranges and nested names in YAML or JSON."""
+"""Points of a parameter space from a file: lists, ranges and nested names in YAML, JSON or TOML."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_CEILING, Decimal
 from math import isfinite
@@ -30,7 +31,7 @@ def grid(source: Any) -> Points:
     Parameters
     ----------
     source : path or mapping, or list of mappings
-        A file that ends in ``.yaml``, ``.yml`` or ``.json``, or what such a file holds: values by name.
+        A file that ends in ``.yaml``, ``.yml``, ``.json`` or ``.toml``, or what such a file holds: values by name.
 
         ==========================================  ===============================================================
         ``[1, 2, 3]``                               these values
@@ -40,7 +41,8 @@ def grid(source: Any) -> Points:
         anything else                               this one value
         ==========================================  ===============================================================
 
-        Names may be dotted. Of a list of mappings: the points of one after those of the other.
+        Names may be dotted. Of a list of mappings, or of several documents in a YAML file: the points of one after
+        those of the other.
 
     Returns
     -------
@@ -200,7 +202,7 @@ def _no_grid(source: Any, path: str) -> ParameterError:
     return ParameterError(
         "A grid is a mapping of names to values, or a list of such mappings",
         facts={**({"at": path} if path else {}), "got": f"{source!r:.200}"},
-        hint='Write {"lr": [0.1, 0.2]}, or the path of a .yaml, .yml or .json file.',
+        hint='Write {"lr": [0.1, 0.2]}, or the path of a .yaml, .yml, .json or .toml file.',
     )
 
 
@@ -209,11 +211,11 @@ def _no_grid(source: Any, path: str) -> ParameterError:
 
 def _read(path: str) -> Any:
     suffix = os.path.splitext(path)[1].lower()
-    load = {".json": _json, ".yaml": _yaml, ".yml": _yaml}.get(suffix)
+    load = _LOADERS.get(suffix)
     if load is None:
         raise ParameterError(
             "The name of a grid file says what it is",
-            facts={"suffix": suffix or "none", "known": ".yaml, .yml, .json"},
+            facts={"suffix": suffix or "none", "known": ", ".join(_LOADERS)},
             hint="Rename the file.",
         )
     try:
@@ -239,6 +241,14 @@ def _json(text: str) -> Any:
     return json.loads(text, object_pairs_hook=_unique)
 
 
+def _toml(text: str) -> Any:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads(text)
+
+
 def _yaml(text: str) -> Any:
     yaml = plugins.need("yaml", "A grid in YAML")
 
@@ -255,9 +265,13 @@ def _yaml(text: str) -> Any:
             return super().construct_mapping(node, deep)
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", _YAML_FLOAT, list("-+0123456789."))
-    return yaml.load(text, Loader=Loader)
+    documents = [one for one in yaml.load_all(text, Loader=Loader) if one is not None]  # "---" at the end begins one
+    if len(documents) < 2:
+        return documents[0] if documents else None
+    return [part for one in documents for part in (one if isinstance(one, list) else [one])]
 
 
+_LOADERS = {".yaml": _yaml, ".yml": _yaml, ".json": _json, ".toml": _toml}
 _BOOL, _MERGE = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:merge"
 
 

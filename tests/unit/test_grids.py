@@ -125,6 +125,26 @@ def test_yaml_is_read_as_people_mean_it(tmp_path: Path) -> None:
     assert found == [1e-3, 1e5, 0.25, -0.01, 0.5, 3, "no", "on", True, False, "1e-3", None, "1e", "e5"]
 
 
+def test_several_documents_are_as_many_grids(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text("---\nlr: [1, 2]\n---\n- lr: 3\n- {lr: 4, depth: 1}\n---\n")
+    points = grid(path)
+    assert [point.values for point in points] == [{"lr": 1}, {"lr": 2}, {"lr": 3}, {"lr": 4, "depth": 1}]
+    path.write_text("---\nlr: [1, 2]\n---\nlr: {rang: [1, 2, 1]}\n")
+    with pytest.raises(ParameterError, match=r"\[1\]\.lr\.rang"):
+        grid(path)
+
+
+def test_toml_says_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "grid.toml"
+    path.write_text('lr = {range_mult = [1e-3, 2, 10]}\nmodel = "ols"\n[data]\nrows = [1, 2]\n')
+    expected = grid({"lr": [0.001, 0.01], "model": "ols", "data.rows": [1, 2]})
+    assert [point.values for point in grid(path)] == [point.values for point in expected]
+    path.write_text("lr = [1\n")
+    with pytest.raises(ParameterError, match=r"understood[\s\S]*grid\.toml[\s\S]*Unclosed array"):
+        grid(path)
+
+
 def test_yaml_anchors_are_followed(tmp_path: Path) -> None:
     text = "- &base {model: [a, b], lr: 1}\n- {<<: *base, lr: 2}\n"
     assert values(written(tmp_path, "a.yaml", text)) == [1, 1, 2, 2]
@@ -201,8 +221,8 @@ def test_a_file_that_holds_no_grid_is_named(tmp_path: Path, name: str, text: str
 def test_a_file_that_is_not_there_and_one_of_another_kind_are_errors(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"missing\.json"):
         grid(tmp_path / "missing.json")
-    with pytest.raises(ParameterError, match=r"\.toml"):
-        grid("a.toml")
+    with pytest.raises(ParameterError, match=r"\.ini[\s\S]*\.yaml, \.yml, \.json, \.toml"):
+        grid("a.ini")
 
 
 def test_without_the_extra_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
