@@ -7,7 +7,7 @@ import enum
 import os
 import pickle
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from numbers import Real
@@ -16,10 +16,11 @@ from typing import Any
 import luigi
 from luigi.parameter import ParameterVisibility
 
-from d6tpipe.errors import ParameterError, PipeError, shown, warn
+from d6tpipe.errors import ParameterError, PipeError, shown, told, warn
 from d6tpipe.examiner import shelf_of, store_of
 from d6tpipe.graphs import build_graph, no_collection
 from d6tpipe.identity import FILE_NAME_BYTES, nearest
+from d6tpipe.interfaces import Standing
 from d6tpipe.labels import ids_of, own_tags
 from d6tpipe.records import Timing
 from d6tpipe.selection import state_word
@@ -113,7 +114,14 @@ def crossed(
     down, left = _axis(frame, rows, [name])
     across, top = _axis(frame, columns, [name])
     known = numbers.notna().to_numpy()
-    cells = numbers[known].groupby([down[known], across[known]]).agg(aggregate)
+    try:
+        cells = numbers[known].groupby([down[known], across[known]]).agg(aggregate)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ParameterError(
+            f"pandas knows no aggregate {aggregate!r}",
+            facts={"it said": told(error)},
+            hint='Use "mean", "min", "max", "median", "count", "std" ...',
+        ) from error
     values = np.full((len(left), len(top)), nan)
     values[cells.index.get_level_values(0), cells.index.get_level_values(1)] = cells.to_numpy(dtype="float64")
     return pd.DataFrame(values, index=left, columns=top)
@@ -211,8 +219,11 @@ class Results:
         ParameterError
             There is no such column.
         """
-        found = []
-        for name in [names] if isinstance(names, str) else list(names or ()):
+        found: list[str] = []
+        wanted = (
+            [] if names is None else [names] if isinstance(names, str) or not isinstance(names, Iterable) else names
+        )
+        for name in dict.fromkeys(wanted):
             column = self.parameters.get(name, name)
             if column not in self.frame.columns:
                 near = nearest(str(name), self.parameters)
@@ -277,7 +288,9 @@ def gathered(tasks: Mapping[Any, Any], index: str = "id") -> Results:
         parameters = _add(columns, _parameters(members), "parameter", taken)
         parameters |= _add(columns, _tags(members, parameters), "tag", taken)
         metrics = _add(columns, _Metrics(metadata).columns, "metric", taken, counts=True)
-        columns["state"] = pd.Series([state_word(node, view) for node in goals], dtype=str)
+        fresh = Standing.FRESH
+        states = ["fresh" if n.complete and n.standing is fresh else state_word(n, view) for n in goals]
+        columns["state"] = pd.Series(states, dtype=str)
         columns["seconds"] = pd.Series(seconds, dtype="float64")
         frame = pd.DataFrame(columns)
     frame.index = pd.Index(ids, name=index)
@@ -432,25 +445,27 @@ def _recorded(tasks: Sequence[Any], nodes: Sequence[Any]) -> tuple[list[float], 
         for place in [place for members in families.values() for place in members]:
             place.timings = timings
     seconds = [nan] * len(tasks)
-    sure: list[tuple[int, str]] = []
-    unsure: dict[str, list[tuple[int, str]]] = {}  # by folder
-    for number, task in enumerate(tasks):
-        place = where[number]
-        timing = place.timings.get(task.task_id)
-        if timing is not None:
-            seconds[number] = timing[0]
-        if not nodes[number].present or (timing is not None and timing[1] in _UNSETTLED):
-            continue
-        path = place.meta_path(task)
-        if path is None:
-            continue
-        if timing is not None and timing[2]:
-            sure.append((number, path))
-        else:  # saved by hand, accepted, or made before there were records
-            unsure.setdefault(os.path.dirname(path), []).append((number, path))
-    for folder, members in unsure.items():
-        sure += _existing(folder, members)
-    return seconds, _metadata(tasks, sure)
+
+    def files() -> Iterator[tuple[int, str]]:
+        unsure: dict[str, list[tuple[int, str]]] = {}  # by folder
+        for number, (task, node, place) in enumerate(zip(tasks, nodes, where, strict=True)):
+            timing = place.timings.get(task.task_id)
+            if timing is not None:
+                seconds[number] = timing[0]
+                if timing[1] in _UNSETTLED:
+                    continue
+            path = place.meta_path(task) if node.present else None
+            if path is None:
+                continue
+            if timing is not None and timing[2]:
+                yield number, path
+            else:  # saved by hand, accepted, or made before there were records
+                unsure.setdefault(os.path.dirname(path), []).append((number, path))
+        for folder, members in unsure.items():
+            yield from _existing(folder, members)
+
+    metadata = _metadata(tasks, files())
+    return seconds, metadata
 
 
 def _existing(folder: str, files: list[tuple[int, str]]) -> list[tuple[int, str]]:

@@ -545,3 +545,19 @@ def test_errors_of_the_metadata_are_not_hidden_where_one_task_is_asked() -> None
     Path(task._meta_path()).write_bytes(b"no pickle")
     with pytest.raises(StorageError):
         task.outputLoadMeta()
+
+
+@pytest.mark.parametrize("wrong", [{"rows": 3}, {"aggregate": "nonsense"}, {"columns": "nowhere"}])
+def test_a_pivot_that_cannot_be_is_told(wrong: dict[str, Any]) -> None:
+    class Scored(d6tpipe.tasks.TaskPickle):
+        m = d6tpipe.IntParameter()
+
+        def run(self) -> None:
+            self.saveMeta({"score": self.m})
+            self.save(1)
+
+    found = d6tpipe.sweep(Scored, m=[1, 2])
+    d6tpipe.run(found, execution_summary=False)
+    assert found.pivot("score", rows=["m", "m"]).shape == (2, 1)
+    with pytest.raises(d6tpipe.errors.ParameterError):
+        found.pivot("score", **wrong)
