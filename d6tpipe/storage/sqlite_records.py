@@ -164,7 +164,7 @@ class SqliteRecords(SqliteStore):
             found: dict[str, Timing] = {}
             query = "SELECT task_id, stage, own FROM hot JOIN records ON id = record WHERE family = ?"
             for family in wanted:
-                for task, stage, own in connection.execute(query, (family,)).fetchall():
+                for task, stage, own in connection.execute(query, (family,)):
                     try:
                         seconds, has_metadata = _timing(own)
                         found[task] = (seconds, STAGES[stage], has_metadata)
