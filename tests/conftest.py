@@ -12,6 +12,7 @@ import pytest
 from luigi.task_register import Register
 
 import d6tpipe
+from d6tpipe.tasks.outputs import stand_in
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,6 +32,7 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     before_classes = set(Register._reg)
     os.chdir(home)
     forget_settings()
+    stand_in(None)  # a test may have made a worker of this process
     d6tpipe.set_dir(home / "data")
     try:
         yield home
