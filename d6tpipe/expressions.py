@@ -18,8 +18,8 @@ from d6tpipe.interfaces import State
 from d6tpipe.literals import Literal, NoOrder
 
 __all__ = [
-    "MISSING", "STATES", "And", "Comparison", "Downstream", "Id", "InState", "IndexedWorld", "IsStale", "Look", "Mark",
-    "Node", "Not", "Or", "Selection", "Word", "World", "listed", "walk", "wrong_at",
+    "MISSING", "STATES", "And", "Comparison", "Downstream", "Id", "InState", "IsStale", "Look", "Mark", "Node", "Not",
+    "Or", "Selection", "Word", "World", "listed", "meant", "walk", "wrong_at",
 ]  # fmt: skip
 
 
@@ -42,7 +42,10 @@ MISSING: Final = _Missing()
 
 
 class World(Protocol):
-    """The tasks that a selection chooses from, numbered from 0; only what an expression uses is asked for."""
+    """The tasks that a selection chooses from, numbered from 0; only what an expression uses is asked for.
+
+    A world may also have ``index_of_id(id)``, which returns the tasks of an id without a look at every task.
+    """
 
     @property
     def size(self) -> int:
@@ -77,13 +80,6 @@ class World(Protocol):
 
     def downstream(self, items: set[int]) -> set[int]:
         """Return what needs one of `items`, directly or through others; `items` themselves may be among them."""
-
-
-class IndexedWorld(World, Protocol):
-    """A `World` that finds an id without looking at every task."""
-
-    def index_of_id(self, id: str) -> Collection[int]:
-        """Return the tasks that have this id."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,7 +122,7 @@ class Selection:
         Notes
         -----
         One pass over the tasks for each part of the expression; ``a and b`` asks about b only for what a has left,
-        ``a or b`` only for what a has not taken. An exact id costs no pass in an `IndexedWorld`.
+        ``a or b`` only for what a has not taken. An exact id costs no pass in a world with ``index_of_id``.
         """
         items = set(range(world.size)) if among is None else set(among)
         return self._root.within(Look(self, world), items)
@@ -260,13 +256,12 @@ class Comparison(Node):
 
     def unknown(self, look: Look) -> ExpressionError:
         name, names = ".".join(self.path), sorted(set(look.world.parameter_names()))
-        near = nearest(name, names)
         return wrong_at(
             look.selection.text,
             self.start,
             f"no task has a parameter '{name}'",
             facts={"parameters": listed(names)} if names else {},
-            hint=f"Did you mean '{near}'?" if near else f"""To look for the text, put it in quotes: "{name}".""",
+            hint=meant(name, names) or f"""To look for the text, put it in quotes: "{name}".""",
         )
 
     def no_order(self, look: Look, value: Any, reason: str) -> ExpressionError:
@@ -281,36 +276,37 @@ class Comparison(Node):
 
 
 @dataclass(frozen=True)
-class Downstream(Node):
+class _Around(Node):
     of: Node
-
-    def within(self, look: Look, items: set[int]) -> set[int]:
-        # Of anything, be it in `items` or not: what is downstream of it may be.
-        roots = self.of.within(look, set(range(look.world.size)))
-        return (roots | look.world.downstream(roots)) & items if roots else set()
 
     def inner(self) -> tuple[Node, ...]:
         return (self.of,)
 
 
 @dataclass(frozen=True)
-class Not(Node):
-    of: Node
-
-    def within(self, look: Look, items: set[int]) -> set[int]:
-        return items - self.of.within(look, items)
-
-    def inner(self) -> tuple[Node, ...]:
-        return (self.of,)
-
-
-@dataclass(frozen=True)
-class And(Node):
+class _Chain(Node):
     parts: tuple[Node, ...]
 
     def inner(self) -> tuple[Node, ...]:
         return self.parts
 
+
+@dataclass(frozen=True)
+class Downstream(_Around):
+    def within(self, look: Look, items: set[int]) -> set[int]:
+        # Of anything, be it in `items` or not: what is downstream of it may be.
+        roots = self.of.within(look, set(range(look.world.size)))
+        return (roots | look.world.downstream(roots)) & items if roots else set()
+
+
+@dataclass(frozen=True)
+class Not(_Around):
+    def within(self, look: Look, items: set[int]) -> set[int]:
+        return items - self.of.within(look, items)
+
+
+@dataclass(frozen=True)
+class And(_Chain):
     def within(self, look: Look, items: set[int]) -> set[int]:
         for part in self.parts:
             if not items:
@@ -320,12 +316,7 @@ class And(Node):
 
 
 @dataclass(frozen=True)
-class Or(Node):
-    parts: tuple[Node, ...]
-
-    def inner(self) -> tuple[Node, ...]:
-        return self.parts
-
+class Or(_Chain):
     def within(self, look: Look, items: set[int]) -> set[int]:
         found, rest = set(), set(items)
         for part in self.parts:
@@ -367,6 +358,11 @@ def _picture(text: str, at: int) -> str:
 def _columns(char: str) -> int:
     """Return how many columns of a terminal a character takes."""
     return 0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def meant(name: str, names: Iterable[str]) -> str | None:
+    near = nearest(name, names)
+    return f"Did you mean '{near}'?" if near else None
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:

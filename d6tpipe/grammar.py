@@ -38,6 +38,7 @@ from d6tpipe.expressions import (
     Selection,
     Word,
     listed,
+    meant,
     wrong_at,
 )
 from d6tpipe.identity import nearest
@@ -86,7 +87,8 @@ BARE = re.compile(r"""[^\s"'()\[\]{}<>=!+,;&|^`@][^\s"'()\[\]{}<>=!+,;&|^`]*""")
 _SIGN = re.compile(r"[=!<>]+")
 _SIGNS = ("=", "==", "!=", "<", "<=", ">", ">=")
 _NAME = re.compile(r"\w*")
-_INSTEAD = {"&": "and", "|": "or", "!": "not", ",": "and", "^": "not", "~": "not"}
+_BRACKET = re.compile(r"[\[\]]")
+_INSTEAD = {"&": "and", "|": "or", ",": "and"}
 
 _OPERAND = 'a word, "text", [id], Class[id], name=value, @state=..., @stale, not or ('
 _MARK_OPERAND = "the name of a mark, not or ("
@@ -182,11 +184,8 @@ class _Parser:
         if not token.value:
             self.fail(token.start, "an empty text is in everything", expected=self.operand)
         if token.kind == "word" and "*" in token.value:
-            self.fail(
-                token.start + token.value.index("*"),
-                "unexpected '*'",
-                hint="A word is found anywhere in a label, no * needed; a text that holds one is put in quotes.",
-            )
+            hint = "A word is found anywhere in a label, no * needed; a text that holds one is put in quotes."
+            self.fail(token.start + token.value.index("*"), "unexpected '*'", hint=hint)
         return Word(token.start, token.end, token.value)
 
     def group(self) -> Node:
@@ -208,14 +207,9 @@ class _Parser:
             at = self.token.start if token.kind == "word" else token.start
             self.fail(at, "not a mark", expected=self.operand, hint=_NO_MARK)
         if token.value not in self.marks:
-            near = nearest(token.value, sorted(self.marks))
-            raise wrong_at(
-                self.text,
-                token.start,
-                f"there is no mark '{token.value}'",
-                facts={"marks": listed(sorted(self.marks)) or "none"},
-                hint=f"Did you mean '{near}'?" if near else None,
-            )
+            known = sorted(self.marks)
+            what, hint = f"there is no mark '{token.value}'", meant(token.value, known)
+            raise wrong_at(self.text, token.start, what, facts={"marks": listed(known) or "none"}, hint=hint)
         return Mark(token.start, token.end, token.value)
 
     def question(self, token: _Token) -> Node:
@@ -233,13 +227,8 @@ class _Parser:
         value = self.value()
         name = value.value.lower()
         if name not in STATES:
-            near = nearest(name, STATES)
-            self.fail(
-                value.start,
-                f"there is no state '{value.value}'",
-                expected=", ".join(STATES),
-                hint=f"Did you mean '{near}'?" if near else None,
-            )
+            what, hint = f"there is no state '{value.value}'", meant(name, STATES)
+            self.fail(value.start, what, expected=", ".join(STATES), hint=hint)
         return InState(token.start, value.end, name, sign.value == "!=")
 
     def comparison(self, token: _Token) -> Node:
@@ -256,9 +245,8 @@ class _Parser:
         self.advance(value=True)
         token = self.token
         if token.kind not in ("word", "text"):
-            self.fail(
-                token.start, self.found(token), expected=f"""a value after {sign.value}: a number, a word or "text\""""
-            )
+            expected = f'a value after {sign.value}: a number, a word or "text"'
+            self.fail(token.start, self.found(token), expected=expected)
         self.advance()
         return token
 
@@ -337,7 +325,7 @@ class _Parser:
     def id(self, start: int, bracket: int) -> _Token:
         """Return the token of an id, whose brackets may hold brackets in pairs."""
         depth = 0
-        for match in re.compile(r"[\[\]]").finditer(self.text, bracket):
+        for match in _BRACKET.finditer(self.text, bracket):
             depth += 1 if match.group() == "[" else -1
             if depth == 0:
                 if match.start() == bracket + 1:

@@ -43,15 +43,12 @@ class Literal:
 
     @functools.cached_property
     def number(self) -> int | float | None:
+        if not NUMBER.fullmatch(self.text) and self.text.lower() not in _NO_DIGITS:
+            return None
         try:
-            return int(self.text) if re.fullmatch(r"[+-]?[0-9]+", self.text) else self._float
-        except ValueError:  # more digits than Python converts
-            return self._float
-
-    @property
-    def _float(self) -> float | None:
-        is_number = NUMBER.fullmatch(self.text) or self.text.lower() in _NO_DIGITS
-        return float(self.text) if is_number else None
+            return int(self.text)
+        except ValueError:  # not whole, or more digits than Python converts
+            return float(self.text)
 
     @functools.cached_property
     def decimal(self) -> Decimal | None:

@@ -89,15 +89,15 @@ def _rewritten(selection: Selection, missed: Sequence[Word | Id], world: _Labels
         return taken[0][1]
     for node, apart in sorted(taken, key=lambda pair: -pair[0].start):
         text = f"{text[: node.start]}({apart}){text[node.end :]}"
-    return text if _reads(text) and parse(text).evaluate(world) else None
+    again = _read(text)
+    return text if again is not None and again.evaluate(world) else None
 
 
-def _reads(text: str) -> bool:
+def _read(text: str) -> Selection | None:
     try:
-        parse(text)
-    except ExpressionError:  # one parenthesis too many inside each other
-        return False
-    return True
+        return parse(text)
+    except ExpressionError:  # a label that is no expression; one parenthesis too many inside each other
+        return None
 
 
 def _quoted(text: str) -> str | None:
@@ -171,9 +171,9 @@ class _Labels:
         found = []
         for item in items:
             label = self.labels[item]
-            if self.ids(item) and _reads(label) and isinstance(parse(label)._root, Id):
-                found.append(label)
-            elif (written := _quoted(label)) is not None:
+            read = _read(label)
+            written = label if read is not None and isinstance(read._root, Id) else _quoted(label)
+            if written is not None:
                 found.append(written)
         return found
 
