@@ -123,6 +123,10 @@ class BodyRunner:
         self._capture = capture
         self.status = status
 
+    def forget_folders(self) -> None:
+        """Look again whether the folders of bodies are there: they may have been removed between two of them."""
+        self._folders.clear()
+
     def close(self) -> None:
         """Remove what others that were killed while this ran have left in the folders of the bodies."""
         files = plugins.load("files", "local")

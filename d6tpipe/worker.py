@@ -325,6 +325,7 @@ def _run_in_depot(
     with working_in(depot, base, parcels):
         run_here, content = _run_of(header), _loaded(item)
         before = make_room(content[0], place)
+        run_here.bodies.forget_folders()
         result = _run_item(run_here, content, memory)
         if result.state is State.BUILT:
             result.files = pack(content[0], place, before, depot)
