@@ -26,6 +26,8 @@ from d6tpipe.storage.sqlite_files import (
 
 __all__ = ["Question", "open_question"]
 
+_LOG_HEADER = 32  # bytes
+
 
 class Question:
     """A connection that only reads and leaves no trace; see `open_question`."""
@@ -49,7 +51,9 @@ def open_question(path: str) -> Question | None:
     ==========  ===============================================  ==================================================
     kind        when                                             how
     ==========  ===============================================  ==================================================
-    immutable   WAL database at rest: no ``-wal`` beside it      no locks; check `Question.current` afterwards
+    immutable   WAL database at rest: no ``-wal`` beside it, or  no locks; check `Question.current` afterwards
+                one without content, left by a kill: SQLite
+                would wait ten seconds for whoever has begun it
     live        ``-wal`` and ``-shm`` are there, or no WAL used  read-only, with locks, sees one moment in time
     memory      anything else: a log without index after a       copied to a scratch folder, recovered there, and
                 reboot, a journal to roll back, an old schema    read into memory
@@ -68,7 +72,8 @@ def open_question(path: str) -> Question | None:
             return None
         check_size(path, seen.size)
         ours = locking[path] > 0  # then nobody may open the file behind SQLite's back
-        immutable = seen.wal is None and not ours and _uses_wal(path)
+        at_rest = seen.wal is None or seen.wal[1] <= _LOG_HEADER
+        immutable = at_rest and not ours and _uses_wal(path)
         options = "mode=ro&immutable=1" if immutable else "mode=ro&readonly_shm=1"
         connection = connect(path, options, not immutable)
         schema: int | None = None
@@ -128,7 +133,7 @@ def _copied(path: str) -> sqlite3.Connection:
 def _log_header(path: str) -> bytes:
     try:
         with open(path + "-wal", "rb") as file:
-            return file.read(32)
+            return file.read(_LOG_HEADER)
     except FileNotFoundError:
         return b""
 

@@ -552,7 +552,7 @@ def test_what_a_failed_body_has_left_is_removed_where_it_ran(flow: Any, executor
 
 
 def test_the_folder_of_the_outputs_is_there_before_each_body(flow: Any, executor: Any) -> None:
-    # In one worker after the other: of the first body nothing is left, not even its folder where the worker has its own.
+    # One after the other in one worker: of the first body nothing is left, not even its folder on a remote worker.
     result = d6tpipe.run([flow.Writes(i=i) for i in range(4)], executor=executor, workers=1, abort=False)
     assert result.counts == {"failed": 1, "built": 3}, result.failures
 

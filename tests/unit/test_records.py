@@ -267,6 +267,25 @@ def test_questions_about_a_database_at_rest_leave_no_trace(made: SqliteRecords, 
     assert before.st_mtime_ns == path.stat().st_mtime_ns
 
 
+@pytest.mark.parametrize("size", [0, 32])
+def test_a_log_without_content_that_a_kill_has_left_is_not_waited_for(
+    made: SqliteRecords, tmp_path: Path, path: Path, size: int
+) -> None:
+    made.write([record("T_2")])
+    made.flush()
+    log, index = Path(f"{path}-wal").read_bytes()[:size], Path(f"{path}-shm").read_bytes()
+    made.close()
+    Path(f"{path}-wal").write_bytes(log)  # begun, and killed before the first page
+    Path(f"{path}-shm").write_bytes(bytes(len(index)))
+    question = sqlite_questions.open_question(str(path))
+    assert question is not None and question.kind == "immutable"  # what SQLite can only find out by waiting, 10 s
+    question.close()
+    assert {"T_1", "T_2"} == ask_everything(SqliteRecords(tmp_path))
+    made.write([record("T_3")])
+    made.close()
+    assert {"T_1", "T_2", "T_3"} == ask_everything(SqliteRecords(tmp_path))
+
+
 def test_an_open_question_sees_what_is_written_later(made: SqliteRecords, tmp_path: Path) -> None:
     question = SqliteRecords(tmp_path)
     assert {"T_1"} == set(question.load_hot())
