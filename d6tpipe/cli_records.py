@@ -139,10 +139,7 @@ def _rows_of(selection: Selection) -> tuple[str, list[Any], list[Any]]:
     thing = vars(selection.module).get(first.name)
     if isinstance(thing, WorkflowMulti) and len(selection.found) == 1:
         return "flow", list(thing.workflow_objs), first.make(selection.texts)
-    tasks = selection.tasks
-    if any(isinstance(task, d6tpipe.tasks.TaskAggregator) for task in tasks):
-        graph, goals, view = build_graph(tasks, judged=False)
-        tasks = [node.task for node in meant(graph, goals, view, upstream=False)]
+    tasks = _members(selection.tasks)
     names = [ids_of(task)[-1] if ids_of(task) else "" for task in tasks]
     if all(names) and len(set(names)) == len(names):
         return "id", names, tasks
@@ -150,6 +147,14 @@ def _rows_of(selection: Selection) -> tuple[str, list[Any], list[Any]]:
     if len(set(names)) < len(names):  # the same but for the data folder, or for a parameter that is not shown
         names = [f"{name} ({number})" for number, name in enumerate(names, 1)]
     return "task", names, tasks
+
+
+def _members(tasks: list[Any]) -> list[Any]:
+    """Return tasks, with those that aggregators stand for in the place of these."""
+    if not any(isinstance(task, d6tpipe.tasks.TaskAggregator) for task in tasks):
+        return tasks
+    graph, goals, view = build_graph(tasks, judged=False)
+    return [node.task for node in meant(graph, goals, view, upstream=False)]
 
 
 def _sorted(frame: Any, column: str | None) -> Any:
@@ -296,8 +301,15 @@ def _clean(targets: tuple[str, ...], folder: str | None, yes: bool) -> int:
 @click.option("--downstream", is_flag=True, help="Also everything in the file that requires the selected tasks.")
 @click.option("--yes", is_flag=True, help="Delete; without it this only says what would be deleted.")
 def _reset(target: str, words: tuple[str, ...], folder: str | None, upstream: bool, downstream: bool, yes: bool) -> int:
-    """Delete the outputs of the selected tasks."""
-    selection = select_tasks(target, words, folder)
+    """Delete the outputs of the selected tasks.
+
+    -k and -m select among the tasks of TARGET themselves, not among what they require.
+    """
+    selection = select_tasks(target, words, folder, narrow=False)
+    select, marks = selection_asked()
+    if select is not None or marks is not None:
+        tasks = _members(selection.tasks)
+        selection.tasks = [tasks[number] for number in select_among(tasks, select, marks)]
     chosen = _to_reset(selection, upstream, downstream)
     doomed = [(task, output) for task in chosen for output in flatten(task.output()) if output.exists()]
     _print_some(

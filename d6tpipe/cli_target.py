@@ -202,6 +202,10 @@ def _load(place: str) -> ModuleType:
     if place.endswith(".py") or "/" in place or os.sep in place:
         return _load_file(Path(place))
     import_from_here()
+    return _import(place)
+
+
+def _import(place: str) -> ModuleType:
     try:
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
@@ -221,8 +225,12 @@ def _load_file(path: Path) -> ModuleType:
         hint = f" Did you mean {folder / near}?" if near else ""
         raise _TargetFailed(f"There is no file {path}.{hint}")
     full = path.resolve()
-    _put_first(str(full.parent))
-    name = full.stem
+    root, name = full.parent, full.stem
+    if name == "__init__":
+        root, name = root.parent, root.name
+    while (root / "__init__.py").is_file() and root.name.isidentifier():  # part of a package: it may import from it
+        root, name = root.parent, f"{root.name}.{name}"
+    _put_first(str(root))
     if name in sys.modules:
         known = getattr(sys.modules[name], "__file__", None)
         if known is not None and os.path.realpath(known) == str(full):
@@ -232,6 +240,8 @@ def _load_file(path: Path) -> ModuleType:
             f"  that one  {known or 'built into Python'}\n"
             "Rename the file."
         )
+    if "." in name:
+        return _import(name)
     # The name that `import flow` in its folder would give it, so that tasks are the same either way.
     spec = importlib.util.spec_from_file_location(name, full)
     if spec is None or spec.loader is None:

@@ -202,7 +202,11 @@ class Blueprint:
         return strict_key(parameter, value) == strict_key(parameter, canonical(parameter, parameter._default))
 
     def _slow_task_id(self, values: Mapping[str, Any]) -> str:
-        return task_id_text(self.family, self.texts(values), settings.parameter_count, settings.parameter_length)
+        return self._id_of(self.texts(values), values)
+
+    def _id_of(self, texts: Mapping[str, str], values: Mapping[str, Any]) -> str:
+        tasks = {name: values[name].task_id for name in self.instances_in if name in texts and _is_task(values[name])}
+        return task_id_text(self.family, texts, settings.parameter_count, settings.parameter_length, tasks)
 
     def older_task_id(self, values: Mapping[str, Any]) -> str | None:
         """Return the id that d6tflow would have given the same task as it was spelt, if that differs."""
@@ -212,7 +216,7 @@ class Blueprint:
         older = {name: self.older_texts.get(name, {}).get(value, value) for name, value in texts.items()}
         if older == texts:
             return None
-        return task_id_text(self.family, older, settings.parameter_count, settings.parameter_length)
+        return self._id_of(older, values)
 
     # ---- cloning
 
@@ -525,14 +529,21 @@ def _compile_id(plan: Blueprint) -> Callable[[Mapping[str, Any]], str]:
         pieces.append(f"{name!r}".replace("'", '"') + f":{{__json(t{number})}}")
         if number < 20:
             shown.append(f"{{t{number}[:64]}}")
+            if name in plan.instances_in:  # the text of a task is JSON
+                lines.append(f"s{number} = {value}.task_id[:64] if __is_task({value}) else t{number}[:64]")
+                shown[-1] = f"{{s{number}}}"
     body = ",".join(pieces)
     lines.append("pairs = f'{{" + body + "}}'")
     lines.append("shown = f'" + "_".join(shown) + "'")
     lines.append("if shown and not (shown.isascii() and ('_' + shown).isidentifier()): shown = __safe('_', shown)")
     lines.append(f"return f'{plan.family}_{{shown}}_{{__md5(pairs.encode(), usedforsecurity=False).hexdigest()[:10]}}'")
-    names["__safe"] = UNSAFE.sub
+    names["__safe"], names["__is_task"] = UNSAFE.sub, _is_task
     exec(compile("\n    ".join(lines), f"<task id of {plan.cls.__qualname__}>", "exec"), names)
     return names["task_id"]
+
+
+def _is_task(value: Any) -> bool:
+    return isinstance(value, luigi.Task)
 
 
 def _compile_json(plan: Blueprint) -> Callable[[Mapping[str, Any]], str]:

@@ -14,7 +14,6 @@ from typing import Any, Final, Protocol
 
 from d6tpipe.errors import ExpressionError
 from d6tpipe.identity import nearest
-from d6tpipe.interfaces import State
 from d6tpipe.literals import Literal, NoOrder
 
 __all__ = [
@@ -23,8 +22,8 @@ __all__ = [
 ]  # fmt: skip
 
 
-STATES: Final = (*[state.value for state in State], "missing")
-"""What ``@state=`` may be compared with."""
+STATES: Final = ("fresh", "stale", "frozen", "pending", "failed", "missing")
+"""What ``@state=`` may be compared with: how a task stands before anything runs."""
 
 
 class _Missing:
@@ -44,7 +43,8 @@ MISSING: Final = _Missing()
 class World(Protocol):
     """The tasks that a selection chooses from, numbered from 0; only what an expression uses is asked for.
 
-    A world may also have ``index_of_id(id)``, which returns the tasks of an id without a look at every task.
+    A world may also have ``index_of_id(id)``, which returns the tasks of an id without a look at every task, and
+    ``called(item, path)``, which returns what the value of a parameter is called beside its text, or None.
     """
 
     @property
@@ -92,16 +92,6 @@ class Selection:
     def __repr__(self) -> str:
         marks = sorted({node.name for node in walk(self._root) if isinstance(node, Mark)})
         return f"parse_marks({self.text!r}, {marks!r})" if marks else f"parse({self.text!r})"
-
-    @property
-    def needs_states(self) -> bool:
-        """Whether the state of tasks, or whether they are stale, will be asked for."""
-        return any(isinstance(node, (InState, IsStale)) for node in walk(self._root))
-
-    @property
-    def needs_graph(self) -> bool:
-        """Whether what is downstream of tasks will be asked for."""
-        return any(isinstance(node, Downstream) for node in walk(self._root))
 
     def evaluate(self, world: World, among: Iterable[int] | None = None) -> set[int]:
         """Return the numbers of the tasks that are selected.
@@ -235,13 +225,17 @@ class Comparison(Node):
 
     def within(self, look: Look, items: set[int]) -> set[int]:
         parameter, path, holds = look.world.parameter, self.path, self.literal.test(self.sign)
+        called = getattr(look.world, "called", None) if self.sign in ("=", "!=") else None
         found, anybody = set(), not items
         for item in items:
             value = parameter(item, path)
             if value is not MISSING:
                 anybody = True
                 try:
-                    if holds(value):
+                    if called is not None and called(item, path) == self.literal.text:
+                        if self.sign == "=":
+                            found.add(item)
+                    elif holds(value):
                         found.add(item)
                 except NoOrder as reason:
                     raise self.no_order(look, value, str(reason)) from None

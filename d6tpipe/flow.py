@@ -24,7 +24,7 @@ from d6tpipe.engine.limits import Limits
 from d6tpipe.engine.plan import Plan
 from d6tpipe.errors import GraphError, ParameterError, StorageError, shown, warn
 from d6tpipe.examiner import Examiner
-from d6tpipe.graphs import as_tasks, build_graph
+from d6tpipe.graphs import as_tasks, asked_for, build_graph
 from d6tpipe.identity import nearest
 from d6tpipe.interfaces import Event, EventKind, Failure, State
 from d6tpipe.ledger import TaskLedger, new_run_id
@@ -201,17 +201,17 @@ def run(
     show_capture = settings.show_capture if show_capture is None else show_capture
     _check_show_capture(show_capture)
     begin = perf_counter()
-    spare = getattr(tasks, "allowed", 0) if hasattr(tasks, "task_at") else 0
-    roots = as_tasks(tasks)
+    roots, spare = asked_for(tasks)
+    if select is not None or marks is not None:
+        from d6tpipe.selection import narrowed
+
+        roots = narrowed(roots, select, marks)
+        spare = [(len(roots), sum([allowed for _, allowed in spare]))]
     run_id = new_run_id()
     examiner = Examiner(Policy(stale, freeze, no_freeze, stale_ok), run_id)
     graph, goals, view = build_graph(roots, prune=not forcing, examiner=examiner)
     for option in examiner.policy.unmatched(node.task for node in graph.order):
         warn(f"{option}={freeze if option == 'freeze' else stale_ok!r}: no task of the flow is meant")
-    if select is not None or marks is not None:
-        from d6tpipe.selection import select_nodes
-
-        goals = select_nodes(graph.order, view, select, marks)
     again = _forced_nodes(graph, goals, forced, forced_all, forced_all_upstream) if forcing else frozenset()
     again = frozenset(node for node in again if not is_external(node.task))
     if confirm and any(node.complete for node in again):
@@ -227,7 +227,7 @@ def run(
 
     def finish() -> Result:
         nodes = graph.order
-        allowed = spare if spare or view.tolerant else None
+        allowed = spare if view.tolerant or any([some for _, some in spare]) else None
         result = Result(nodes, failures, perf_counter() - begin, dry_run, goals, show_capture, allowed)
         if summarised and (result.ok or not abort):
             print(result.summary_text)

@@ -57,8 +57,8 @@ def parse(text: str) -> Selection:
 
     Examples
     --------
-    >>> parse("lr>=0.1 and not [data_3]").needs_states
-    False
+    >>> parse("lr>=0.1 and not [data_3]")
+    parse('lr>=0.1 and not [data_3]')
     """
     return _Parser(text, None).selection()
 
@@ -227,7 +227,7 @@ class _Parser:
         value = self.value()
         name = value.value.lower()
         if name not in STATES:
-            what, hint = f"there is no state '{value.value}'", meant(name, STATES)
+            what, hint = f"no task is '{value.value}' before a run", meant(name, STATES)
             self.fail(value.start, what, expected=", ".join(STATES), hint=hint)
         return InState(token.start, value.end, name, sign.value == "!=")
 

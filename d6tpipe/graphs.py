@@ -17,7 +17,7 @@ from d6tpipe.labels import own_tags
 from d6tpipe.policy import Policy
 from d6tpipe.taskview import TaskView
 
-__all__ = ["as_tasks", "build_graph", "no_collection", "tags"]
+__all__ = ["as_tasks", "asked_for", "build_graph", "no_collection", "tags"]
 
 
 @contextmanager
@@ -36,23 +36,31 @@ def no_collection() -> Iterator[None]:
 
 
 def as_tasks(tasks: Any) -> list[Any]:
-    """Return a list of tasks for a task, or a collection or mapping of tasks."""
-    if isinstance(tasks, luigi.Task):
-        return [tasks]
-    if isinstance(tasks, Mapping):
+    """Return a list of tasks for a task, a sweep, or a collection or mapping of those."""
+    return asked_for(tasks)[0]
+
+
+def asked_for(tasks: Any) -> tuple[list[Any], list[tuple[int, int]]]:
+    """Return what `as_tasks` does; and how many tasks each member stands for, and how many of them may fail."""
+    if isinstance(tasks, Mapping) and not hasattr(tasks, "task_at"):
         tasks = tasks.values()
-    if isinstance(tasks, type) or not isinstance(tasks, Iterable) or isinstance(tasks, str):
+    if isinstance(tasks, (type, str, luigi.Task)) or hasattr(tasks, "task_at") or not isinstance(tasks, Iterable):
         tasks = [tasks]
-    found = list(tasks)
-    for task in found:
-        if not isinstance(task, luigi.Task):
-            name = getattr(task, "__name__", None)
+    found: list[Any] = []
+    shares: list[tuple[int, int]] = []
+    for member in tasks:
+        if isinstance(member, luigi.Task):
+            found.append(member)
+            shares.append((1, 0))
+        elif hasattr(member, "task_at"):
+            found += member.tasks
+            shares.append((len(member), member.allowed))
+        else:
+            made = f"Make an instance: {member.__name__}(...)." if isinstance(member, type) else ""
             raise GraphError(
-                "This is not a task",
-                facts={"got": repr(task)},
-                hint=f"Make an instance: {name}(...)." if isinstance(task, type) else "Pass tasks, or a list of tasks.",
+                "This is not a task", facts={"got": repr(member)}, hint=made or "Pass tasks, or a list of tasks."
             )
-    return found
+    return found, shares
 
 
 def build_graph(

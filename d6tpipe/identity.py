@@ -18,7 +18,13 @@ UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 """What the readable part of a task id does not keep: it becomes ``_``."""
 
 
-def task_id_text(family: str, texts: Mapping[str, str], nparams: int = 20, length: int = 64) -> str:
+def task_id_text(
+    family: str,
+    texts: Mapping[str, str],
+    nparams: int = 20,
+    length: int = 64,
+    readable: Mapping[str, str] | None = None,
+) -> str:
     """Return the id of a task: family, readable values, short digest.
 
     Parameters
@@ -29,6 +35,8 @@ def task_id_text(family: str, texts: Mapping[str, str], nparams: int = 20, lengt
         Parameter name to serialised value, significant parameters only.
     nparams, length : int
         How many values (in the order of the names) go into the readable part, and how many characters of each.
+    readable : mapping of str to str, optional
+        What stands for some of the values in the readable part.
 
     Returns
     -------
@@ -43,7 +51,8 @@ def task_id_text(family: str, texts: Mapping[str, str], nparams: int = 20, lengt
     names = sorted(texts)
     pairs = json.dumps(dict(texts), separators=(",", ":"), sort_keys=True)
     digest = md5(pairs.encode(), usedforsecurity=False).hexdigest()[:_HASH_CHARACTERS]
-    summary = UNSAFE.sub("_", "_".join([texts[name][:length] for name in names[:nparams]]))
+    words = {**texts, **(readable or {})}
+    summary = UNSAFE.sub("_", "_".join([words[name][:length] for name in names[:nparams]]))
     return f"{family}_{summary}_{digest}"
 
 

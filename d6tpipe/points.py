@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -54,6 +54,10 @@ class Points(Sequence[Point]):
         """Yield the axes that the points are made of."""
         raise NotImplementedError
 
+    def free_axes(self) -> Iterator[Axis]:
+        """Yield the axes of which a value that comes up twice makes the same point twice."""
+        return iter(())
+
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return Listed([self[i].values for i in range(*index.indices(len(self)))])
@@ -94,15 +98,21 @@ class Axis(Points):
     name : str
     values : sweep, mapping of text to value, or iterable
         Of a sweep and of a mapping the ids, or keys, are the texts.
+
+    Attributes
+    ----------
+    is_keyed : bool
+        The values were given under keys.
     """
 
     def __init__(self, name: str, values: Any) -> None:
         self.name, self.names = name, (name,)
         self.sweep = values if hasattr(values, "task_at") else None
         self._texts: list[str] | None = None
+        self.is_keyed = self.sweep is None and isinstance(values, Mapping)
         if self.sweep is not None:
             self.values: Sequence[Any] = ()
-        elif isinstance(values, Mapping):
+        elif self.is_keyed:
             self.values, self._texts = list(values.values()), [str(key) for key in values]
         elif isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
             raise ParameterError(
@@ -118,6 +128,8 @@ class Axis(Points):
 
     def axes(self) -> Iterator[Axis]:
         yield self
+
+    free_axes = axes
 
     def value_at(self, index: int) -> Any:
         """Return one value; a task of a sweep is made for it."""
@@ -154,21 +166,23 @@ class Product(Points):
         for part in self._parts:
             yield from part.axes()
 
+    def free_axes(self) -> Iterator[Axis]:
+        for part in self._parts:
+            yield from part.free_axes()
+
     def all_texts(self) -> Iterator[dict[str, str]]:
-        if not all(isinstance(part, Axis) for part in self._parts):
-            yield from super().all_texts()
-            return
-        texts = [[part.text_at(place) for place in range(len(part))] for part in self._parts]  # type: ignore[attr-defined]
-        for combination in itertools.product(*texts):
-            yield dict(zip(self.names, combination, strict=True))
+        return self._combined(Axis.text_at) or super().all_texts()
 
     def all_values(self) -> Iterator[dict[str, Any]]:
-        if not all(isinstance(part, Axis) for part in self._parts):
-            yield from super().all_values()
-            return
-        values = [[part.value_at(place) for place in range(len(part))] for part in self._parts]  # type: ignore[attr-defined]
-        for combination in itertools.product(*values):
-            yield dict(zip(self.names, combination, strict=True))
+        return self._combined(Axis.value_at) or super().all_values()
+
+    def _combined(self, at: Callable[[Axis, int], Any]) -> Iterator[dict[str, Any]] | None:
+        """Return what `at` says of each value, in all combinations; None if the parts are not all axes."""
+        axes = [part for part in self._parts if isinstance(part, Axis)]
+        if len(axes) < len(self._parts):
+            return None
+        columns = [[at(axis, place) for place in range(len(axis))] for axis in axes]
+        return (dict(zip(self.names, combination, strict=True)) for combination in itertools.product(*columns))
 
     def fill(self, index: int, point: Point) -> None:
         places = []

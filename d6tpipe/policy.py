@@ -84,6 +84,7 @@ def matcher(wanted: Any, option: str) -> Callable[[Any], bool]:
         Name of the option, for the error.
     """
     members = list(wanted) if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
+    members = [one for member in members for one in (member.tasks if hasattr(member, "task_at") else (member,))]
     tests: list[Callable[[Any], bool]] = []
     for member in members:
         if isinstance(member, str) and member.strip():

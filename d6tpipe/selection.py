@@ -10,11 +10,11 @@ import luigi
 
 from d6tpipe import settings
 from d6tpipe.declared import class_option
-from d6tpipe.errors import NothingSelectedError
+from d6tpipe.errors import DeclarationError, NothingSelectedError
 from d6tpipe.expressions import MISSING
 from d6tpipe.grammar import parse, parse_marks
 from d6tpipe.graphs import as_tasks, build_graph
-from d6tpipe.identity import label
+from d6tpipe.identity import label, nearest
 from d6tpipe.interfaces import ReasonKind, Standing
 from d6tpipe.labels import ids_of, marks_of, own_tags
 from d6tpipe.near_misses import near_misses
@@ -64,8 +64,17 @@ def _judged(tasks: Sequence[Any]) -> tuple[Sequence[Any], Any]:
 def _selected(world: _World, expression: str | None, marks: str | None) -> list[int]:
     found: set[int] | None = None
     if marks is not None:
-        known = {*_BUILT_IN_MARKS, *registered_marks(), *world.all_marks()}
-        found = parse_marks(marks, known).evaluate(world)
+        used, registered = world.all_marks(), registered_marks()
+        known = {*_BUILT_IN_MARKS, *registered}
+        if registered and (others := sorted(used - known)):
+            meant = nearest(others[0], registered)
+            raise DeclarationError(
+                f"The mark '{others[0]}' is not one of those in settings.marks",
+                task=type(world.marked(others[0])),
+                facts={"settings.marks": ", ".join(registered)},
+                hint=f"Did you mean '{meant}'?" if meant else "Add it there, or take the mark off.",
+            )
+        found = parse_marks(marks, known | used).evaluate(world)
     wanted = None if expression is None else parse(expression)
     if wanted is not None:
         found = wanted.evaluate(world, among=found)
@@ -95,7 +104,7 @@ def registered_marks() -> list[str]:
 def state_word(node: Any, view: Any) -> str:
     """Return the state of a judged node in one word, as `interfaces.State` spells it, or "missing".
 
-    "failed": its last attempt failed. "pending": its outputs are there, but it has to be built again.
+    "failed": its last attempt failed. "pending": its outputs are there, but something that it needs is not.
     """
     if node.complete:
         if node.standing in (Standing.STALE, Standing.UNTRACKED) and view.mode(node) == "frozen":
@@ -103,6 +112,8 @@ def state_word(node: Any, view: Any) -> str:
         return "stale" if node.standing is Standing.STALE else "fresh"
     if any(reason.kind is ReasonKind.FAILED for reason in node.reasons):
         return "failed"
+    if node.standing is Standing.STALE:  # to be built again: stale="rerun"
+        return "stale"
     return "pending" if node.present else "missing"
 
 
@@ -124,7 +135,11 @@ class _World:
 
     def words(self, item: int) -> Iterable[str]:
         task = self._tasks[item]
-        found = [self.labels[item], *self.marks(item)]
+        shown = self.labels[item]
+        found = [shown, *self.marks(item)]
+        ids = ids_of(task)
+        if len(ids) > 1:
+            found += [f"{shown[: -len(ids[-1]) - 1]}{other}]" for other in ids[:-1]]
         tags = own_tags(task)
         if tags:
             found += [f"{name}={_tag_text(value)}" for name, value in tags.items()]
@@ -141,6 +156,10 @@ class _World:
 
     def all_marks(self) -> set[str]:
         return {word for item in range(self.size) for word in self.marks(item)}
+
+    def marked(self, word: str) -> Any:
+        """Return the first task that has a mark."""
+        return next(task for item, task in enumerate(self._tasks) if word in self.marks(item))
 
     def ids(self, item: int) -> Collection[str]:
         return ids_of(self._tasks[item])
@@ -164,6 +183,11 @@ class _World:
             ids = ids_of(value)
             return ids[-1] if ids else repr(value)
         return value
+
+    def called(self, item: int, path: Sequence[str]) -> str | None:
+        """Return what a sweep calls the value of a parameter: the key that it was given under."""
+        name = own_tags(self._tasks[item]).get(path[0]) if len(path) == 1 else None
+        return name if isinstance(name, str) else None
 
     def parameter_names(self) -> Iterable[str]:
         seen: dict[type, Any] = {type(task): task for task in self._tasks}

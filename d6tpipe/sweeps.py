@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import luigi
 
 from d6tpipe import plugins
-from d6tpipe.constructor import blueprint, unknown_parameter
 from d6tpipe.declared import allowed_failures
-from d6tpipe.errors import DeclarationError, ParameterError, PipeError, told
+from d6tpipe.errors import DeclarationError, ParameterError, PipeError
+from d6tpipe.id_templates import IdWriter
 from d6tpipe.identity import nearest
 from d6tpipe.labels import add_id, check_id, set_marks, set_tags
 from d6tpipe.parameters import TaskInstanceParameter
 from d6tpipe.points import Axis, Listed, Point, Points, Product, axes_of
-from d6tpipe.tasks.meta import TaskMeta
+from d6tpipe.sweep_sources import Held, Made, assembled, bad_entries, collision, same_task, some, unknown_mark
 
 __all__ = ["Sweep", "sweep"]
-
-_MOST_TOLD = 20
 
 
 class Sweep(Mapping[str, Any]):
@@ -38,7 +34,7 @@ class Sweep(Mapping[str, Any]):
         How many of the tasks, or which part of them, may fail without a run of the sweep counting as failed.
     """
 
-    def __init__(self, source: _Made | _Held, tolerance: float | None = None) -> None:
+    def __init__(self, source: Made | Held, tolerance: float | None = None) -> None:
         self._source = source
         self.tolerance = tolerance
         self._ids: Sequence[str] | None = None
@@ -60,7 +56,7 @@ class Sweep(Mapping[str, Any]):
         if self._ids is None:
             ids = self._source.ids()
             if len(set(ids)) < len(ids):
-                raise _collision(self._source, ids)
+                raise collision(self._source, ids)
             self._ids = ids
         return self._ids
 
@@ -74,7 +70,7 @@ class Sweep(Mapping[str, Any]):
             near = nearest(str(name), list(self.ids)[:10_000])
             raise IdError(
                 f"The sweep has no id {name!r}",
-                facts={"ids": _some(self.ids)},
+                facts={"ids": some(self.ids)},
                 hint=f"Did you mean {near!r}?" if near else "sweep.ids has all of them.",
             ) from None
 
@@ -95,7 +91,7 @@ class Sweep(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         kinds = " and ".join(sorted({cls.__name__ for cls in self.classes})) or "nothing"
-        ids = f": {_some(self.ids)}" if len(self) <= _EAGER_LIST else ""
+        ids = f": {some(self.ids)}" if len(self) <= _EAGER_LIST else ""
         return f"<Sweep of {len(self)} {kinds}{ids}>"
 
     def __hash__(self) -> int:
@@ -123,6 +119,8 @@ class Sweep(Mapping[str, Any]):
             Some cannot be made; one message has all of them, with their ids.
         """
         if self._made and None not in self._made:
+            for name, task in zip(self.ids, self._made, strict=True):
+                add_id(task, name)
             return list(self._made)
         bad: dict[str, Exception] = {}
         found = []
@@ -130,10 +128,14 @@ class Sweep(Mapping[str, Any]):
             known = self._made[number] if self._made else self._made_few.get(number)
             try:
                 found.append(make() if known is None else known)
+                if known is not None:
+                    add_id(known, name)
             except ParameterError as error:
                 bad[name] = error
+        if not self._source.allow_alias and not bad:
+            bad = _aliases(self.ids, found)
         if bad:
-            raise _bad_entries(self.classes, bad)
+            raise bad_entries(self.classes, bad)
         if self._made:
             self._made = list(found)
         return found
@@ -188,13 +190,13 @@ class Sweep(Mapping[str, Any]):
         return self._of(plugins.load("services", "select_in")(self, expression, marks))
 
     def _of(self, numbers: Sequence[int]) -> Sweep:
-        return Sweep(_Held([(self.ids[number], self.task_at(number)) for number in numbers]))
+        return Sweep(Held([(self.ids[number], self.task_at(number)) for number in numbers]))
 
     def __add__(self, other: Any) -> Sweep:
         """Return the sweep of the tasks of both; the ids must differ."""
         if not isinstance(other, Sweep):
             return NotImplemented
-        return Sweep(_Held([*self.items(), *other.items()]))
+        return Sweep(Held([*self.items(), *other.items()]))
 
     def then(
         self, cls: type, /, *, into: str | None = None, id: str | None = None, common: Any = None, **axes: Any
@@ -320,6 +322,15 @@ class Sweep(Mapping[str, Any]):
             task.reset(confirm)
 
 
+def _aliases(ids: Sequence[str], tasks: Sequence[Any]) -> dict[str, Exception]:
+    """Return what is wrong with tasks that have several of the ids."""
+    if len(set(tasks)) == len(tasks):
+        return {}
+    first: dict[Any, str] = {}
+    others = [(name, first.setdefault(task, name)) for name, task in zip(ids, tasks, strict=True)]
+    return {name: same_task(other) for name, other in others if name != other}
+
+
 _EAGER_LIST = 200_000
 """Up to so many tasks there is a list for them; of larger sweeps only those that were asked for are kept."""
 
@@ -401,9 +412,10 @@ def sweep(
     if entries is None:
         entries = Product([Axis(name, values) for name, values in several.items()])
     if isinstance(entries, Points) and not isinstance(entries, Listed):
-        made = _Made(cls, entries, fixed, id, marks)
-        made.check(allow_alias)
+        made = Made(cls, entries, fixed, id, marks, allow_alias)
+        made.check()
         return Sweep(made, tolerance)
+    bad: dict[str, Exception] = {}
     if isinstance(entries, Mapping):
         pairs = list(entries.items())
     else:
@@ -413,8 +425,8 @@ def sweep(
                 facts={"got": repr(entries)},
                 hint='Write sweep(Train, {"small": {"depth": 1}}), or sweep(Train, depth=[1, 2]).',
             )
-        pairs = _named(cls, [_entry(cls, entry) for entry in entries], fixed, id)
-    found = _listed(cls, pairs, fixed, marks, allow_alias)
+        pairs = _named(cls, entries, fixed, id, bad)
+    found = _listed(cls, pairs, fixed, marks, allow_alias, bad)
     found.tolerance = tolerance
     return found
 
@@ -436,19 +448,42 @@ def _entry(cls: type, entry: Any) -> Any:
     raise ParameterError(f"expected a dict of values, a named tuple, a dataclass or a task, got {entry!r:.200}")
 
 
-def _named(cls: type, entries: list[Any], fixed: Mapping[str, Any], template: str | None) -> list[tuple[str, Any]]:
-    """Return entries that have no ids under ids made of their values."""
-    listed = Listed([dict(entry.param_kwargs) if isinstance(entry, luigi.Task) else entry for entry in entries])
+def _named(
+    cls: Any, entries: Iterable[Any], fixed: Mapping[str, Any], template: str | None, bad: dict[str, Exception]
+) -> list[tuple[str, Any]]:
+    """Return entries that have no ids under ids made of their values; what is wrong with the others is put in `bad`."""
+    good: list[Any] = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            good.append(_entry(cls, entry))
+        except ParameterError as error:
+            bad[f"entry {number}"] = error
+    values = [dict(entry.param_kwargs) if isinstance(entry, luigi.Task) else entry for entry in good]
+    names = dict.fromkeys(name for one in values for name in one)
+    family = cls.get_task_family()
+    otherwise = {
+        name: parameter.task_value(family, name)
+        for name, parameter in cls.get_params()
+        if name in names and parameter.has_task_value(family, name)
+    }
+    otherwise.update({name: value for name, value in fixed.items() if name in names})
+    listed = Listed(
+        [{name: {**otherwise, **one}[name] for name in names if name in one or name in otherwise} for one in values]
+    )
     points = list(listed)
     varying = [name for name in listed.names if len({point.texts.get(name) for point in points}) > 1]
-    write = _writer(cls, template, varying or list(listed.names), (*listed.names, *fixed), fixed)
-    return [(write(point), entry) for point, entry in zip(points, entries, strict=True)]
+    write = IdWriter(cls.__name__, template, varying or list(listed.names), (*listed.names, *fixed), fixed)
+    return [(write(point), entry) for point, entry in zip(points, good, strict=True)]
 
 
 def _listed(
-    cls: type, pairs: Sequence[tuple[Any, Any]], fixed: Mapping[str, Any], marks: Any, allow_alias: bool
+    cls: type,
+    pairs: Sequence[tuple[Any, Any]],
+    fixed: Mapping[str, Any],
+    marks: Any,
+    allow_alias: bool,
+    bad: dict[str, Exception],
 ) -> Sweep:
-    bad: dict[str, Exception] = {}
     found: list[tuple[str, Any]] = []
     seen: dict[Any, str] = {}
     for name, entry in pairs:
@@ -456,22 +491,22 @@ def _listed(
         try:
             check_id(name)
             values = _entry(cls, entry)
-            task = values if isinstance(values, luigi.Task) else _assembled(cls, {**fixed, **values})
+            task = values if isinstance(values, luigi.Task) else assembled(cls, {**fixed, **values})
         except ParameterError as error:
             bad[shown] = error
             continue
         other = seen.setdefault(task, name)
         if other != name and not allow_alias:
-            bad[shown] = ParameterError(f"is the same task as {other!r}; allow_alias=True lets it be")
+            bad[shown] = same_task(other)
             continue
         found.append((name, task))
         add_id(task, name)
         if not isinstance(values, luigi.Task):
             set_tags(task, values)
     if bad:
-        raise _bad_entries({cls}, bad)
+        raise bad_entries({cls}, bad)
     _mark(found, marks)
-    return Sweep(_Held(found))
+    return Sweep(Held(found))
 
 
 def _mark(pairs: Sequence[tuple[str, Any]], marks: Any) -> None:
@@ -484,308 +519,5 @@ def _mark(pairs: Sequence[tuple[str, Any]], marks: Any) -> None:
     tasks = dict(pairs)
     for name, words in marks.items():
         if name not in tasks:
-            raise ParameterError(
-                f"marks= names an id that the sweep does not have: {name!r}",
-                facts={"ids": _some(list(tasks))},
-                hint=f"Did you mean {nearest(str(name), list(tasks))!r}?",
-            )
+            raise unknown_mark(name, list(tasks))
         set_marks(tasks[name], words)
-
-
-def _assembled(cls: Any, values: Mapping[str, Any]) -> Any:
-    """Return a task; ``data.subset`` among the names means the parameter of the task that is the value of ``data``."""
-    if not any("." in name for name in values):
-        return cls(**values)
-    whole = {name: value for name, value in values.items() if "." not in name}
-    inner: dict[str, dict[str, Any]] = {}
-    for name, value in values.items():
-        head, dot, rest = name.partition(".")
-        if dot:
-            inner.setdefault(head, {})[rest] = value
-    for head, changes in inner.items():
-        whole[head] = _changed(cls, head, whole.get(head, _default(cls, head)), changes)
-    return cls(**whole)
-
-
-def _default(cls: Any, name: str) -> Any:
-    parameters = dict(cls.get_params())
-    if name not in parameters:
-        raise unknown_parameter(cls, name, list(parameters))
-    family = cls.get_task_family()
-    return parameters[name].task_value(family, name) if parameters[name].has_task_value(family, name) else None
-
-
-def _changed(cls: Any, name: str, value: Any, changes: Mapping[str, Any]) -> Any:
-    if isinstance(value, luigi.Task):
-        return _assembled(type(value), {**value.param_kwargs, **changes})
-    if isinstance(value, Mapping):
-        return {**value, **changes}
-    raise ParameterError(
-        f"'{name}.{next(iter(changes))}' needs a task or a dict as the value of '{name}'",
-        facts={"value": repr(value), "class": cls.__name__},
-        hint=f"Put one into common={{'{name}': ...}}.",
-    )
-
-
-# ---- where the tasks come from
-
-
-class _Held:
-    """Tasks that are there."""
-
-    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
-        self._ids = [name for name, _ in pairs]
-        self._tasks = [task for _, task in pairs]
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def ids(self) -> list[str]:
-        return self._ids
-
-    def classes(self) -> set[type]:
-        return {type(task) for task in self._tasks}
-
-    def task(self, number: int, name: str) -> Any:
-        task = self._tasks[number]
-        add_id(task, name)
-        return task
-
-    def makers(self, ids: Sequence[str]) -> Iterator[Callable[[], Any]]:
-        """Yield what makes one task after the other."""
-        for number, name in enumerate(ids):
-            yield partial(self.task, number, name)
-
-
-class _Made:
-    """Tasks that are made of points when they are asked for."""
-
-    def __init__(self, cls: type, points: Points, fixed: Mapping[str, Any], template: str | None, marks: Any) -> None:
-        self.cls, self.points, self._fixed, self._marks = cls, points, fixed, marks
-        declared = [name for name, _ in cls.get_params()]  # type: ignore[attr-defined]
-        order = {name: number for number, name in enumerate(declared)}
-        names = sorted(points.names, key=lambda name: order.get(name.partition(".")[0], len(order)))
-        self._write = _writer(cls, template, names, (*points.names, *fixed), fixed)
-        self._by_texts = template is None or not hasattr(self._write, "needs_values")
-        self._dotted = any("." in name for name in (*points.names, *fixed))
-        self._ids: list[str] | None = None
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    def ids(self) -> list[str]:
-        if self._ids is None:
-            write = self._write
-            if self._by_texts:
-                point = Point({}, {})
-                self._ids = []
-                for point.texts in self.points.all_texts():
-                    self._ids.append(write(point))
-            else:
-                self._ids = [write(point) for point in self.points]
-            for name in self._ids[:1]:
-                check_id(name)
-            if isinstance(self._marks, Mapping) and (unknown := set(self._marks) - set(self._ids)):
-                name = sorted(unknown)[0]
-                raise ParameterError(
-                    f"marks= names an id that the sweep does not have: {name!r}",
-                    facts={"ids": _some(self._ids)},
-                    hint="sweep.ids has all of them.",
-                )
-        return self._ids
-
-    def classes(self) -> set[type]:
-        return {self.cls}
-
-    def task(self, number: int, name: str) -> Any:
-        return self._task_of(self.points[number].values, name)
-
-    def makers(self, ids: Sequence[str]) -> Iterator[Callable[[], Any]]:
-        """Yield what makes one task after the other."""
-        for name, values in zip(ids, self.points.all_values(), strict=True):
-            yield partial(self._task_of, values, name)
-
-    def _task_of(self, values: dict[str, Any], name: str) -> Any:
-        whole = {**self._fixed, **values} if self._fixed else values
-        task = _assembled(self.cls, whole) if self._dotted else self.cls(**whole)
-        add_id(task, name)
-        set_tags(task, values)
-        words = self._marks.get(name) if isinstance(self._marks, Mapping) else self._marks
-        if words:
-            set_marks(task, words)
-        return task
-
-    def check(self, allow_alias: bool) -> None:
-        """Raise for names and values that do not fit, as far as that can be told without making the tasks."""
-        cls: Any = self.cls
-        declared = dict(cls.get_params())
-        bad: dict[str, Exception] = {}
-        for name in (*self.points.names, *self._fixed):
-            if name.partition(".")[0] not in declared:
-                bad[name] = unknown_parameter(cls, name.partition(".")[0], list(declared))
-        family = cls.get_task_family()
-        given = {name.partition(".")[0] for name in (*self.points.names, *self._fixed)}
-        for name, parameter in declared.items():
-            if name not in given and not parameter.has_task_value(family, name):
-                bad[name] = ParameterError(f"{cls.__name__} needs a value for parameter '{name}'")
-        for axis in self.points.axes():
-            if isinstance(cls, TaskMeta) and axis.name in declared and axis.name not in bad:
-                bad.update(_bad_values(cls, axis, allow_alias))
-        if isinstance(cls, TaskMeta):
-            for name, value in self._fixed.items():
-                if name in declared:
-                    try:
-                        blueprint(cls).admit(name, value)
-                    except ParameterError as error:
-                        bad[name] = error
-        if bad:
-            raise _bad_entries({cls}, bad)
-
-
-def _bad_values(cls: Any, axis: Axis, allow_alias: bool) -> dict[str, Exception]:
-    """Return what is wrong with the values of an axis."""
-    plan = blueprint(cls)
-    if axis.sweep is not None:
-        wanted = getattr(plan.by_name[axis.name], "task_class", luigi.Task)
-        wrong = [kind for kind in axis.sweep.classes if not issubclass(kind, wanted)]
-        if wrong and isinstance(plan.by_name[axis.name], TaskInstanceParameter):
-            return {
-                axis.name: ParameterError(f"expected tasks of the class {wanted.__name__}, got {wrong[0].__name__}")
-            }
-        return {}
-    if isinstance(axis.values, range) and len(axis.values) > 2:  # if the ends fit, the rest does
-        return _bad_values(cls, Axis(axis.name, [axis.values[0], axis.values[-1]]), allow_alias)
-    bad: dict[str, Exception] = {}
-    seen: dict[Any, int] = {}
-    for number, value in enumerate(axis.values):
-        try:
-            proper, key = plan.admit(axis.name, value)
-        except ParameterError as error:
-            bad[f"{axis.name}={axis.text_at(number)}"] = error
-            continue
-        if key is not None and seen.setdefault(key, number) != number and not allow_alias:
-            bad[f"{axis.name}={axis.text_at(number)}"] = ParameterError(
-                f"comes up twice: {axis.values[seen[key]]!r} and {value!r} are the same value {proper!r}"
-            )
-    return bad
-
-
-# ---- ids
-
-
-class _Value(str):
-    """The text of a value in a template; with a format (``{lr:.2f}``) or an attribute (``{data.subset}``) the value."""
-
-    value: Any
-
-    def __format__(self, form: str) -> str:
-        return format(self.value, form) if form else str(self)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.value, name)
-
-
-def _writer(
-    cls: type, template: str | None, varying: Sequence[str], known: Sequence[str], fixed: Mapping[str, Any]
-) -> Callable[[Point], str]:
-    """Return what makes the id of a point."""
-    if template is None:
-        if not varying:
-            return lambda point: cls.__name__
-        return lambda point: ",".join([f"{name}={point.texts.get(name, '')}" for name in varying])
-    try:
-        pieces = list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise ParameterError(
-            "The template of the ids is wrong", facts={"id": repr(template), "because": error}, hint='"{data}_{model}"'
-        ) from None
-    fields = [(field, form, conversion) for _, field, form, conversion in pieces if field is not None]
-    for field, _, _ in fields:
-        head = field if field in known else field.partition(".")[0].partition("[")[0]
-        if head not in known:
-            near = nearest(head, known)
-            raise ParameterError(
-                f"The template of the ids names '{head}', which is not one of the values",
-                facts={"id": repr(template), "values": ", ".join(known) or "none"},
-                hint=f"Did you mean {{{near}}}?" if near else "Name what varies.",
-            )
-    if all(not form and not conversion and field in known for field, form, conversion in fields):
-        plain = _plain_writer(template, pieces, fixed)
-        return plain
-
-    def write(point: Point) -> str:
-        words: dict[str, Any] = {}
-        for name, value in {**fixed, **point.values}.items():
-            word = words[name] = _Value(point.texts.get(name, str(value)))
-            word.value = value
-        try:
-            return template.format_map(words)
-        except (AttributeError, ValueError, TypeError, KeyError) as error:
-            raise ParameterError(
-                "The id of a point cannot be made from the template",
-                facts={"id": repr(template), "point": point, "because": told(error)},
-                hint="A format must fit the value, as in {lr:.2f}.",
-            ) from error
-
-    write.needs_values = True  # type: ignore[attr-defined]
-    return write
-
-
-def _plain_writer(template: str, pieces: Sequence[Any], fixed: Mapping[str, Any]) -> Callable[[Point], str]:
-    parts = [(literal, field) for literal, field, _, _ in pieces]
-
-    def write(point: Point) -> str:
-        texts = point.texts
-        return "".join(
-            [
-                literal + ("" if field is None else texts[field] if field in texts else str(fixed[field]))
-                for literal, field in parts
-            ]
-        )
-
-    return write
-
-
-def _collision(source: Any, ids: Sequence[str]) -> ParameterError:
-    seen: dict[str, int] = {}
-    for number, name in enumerate(ids):
-        first = seen.setdefault(name, number)
-        if first != number:
-            points = getattr(source, "points", None)
-            shown = ["the first" if points is None else repr(points[place]) for place in (first, number)]
-            return ParameterError(
-                f"Two tasks of a sweep have the id {name!r}",
-                facts={"one": shown[0], "other": shown[1] if points is not None else f"position {number + 1}"},
-                hint="Name all that varies in the template of the ids."
-                if points is not None
-                else "Rename one of them.",
-            )
-    raise AssertionError("ids were said to collide")  # pragma: no cover
-
-
-# ---- messages
-
-
-def _some(names: Sequence[str], most: int = 8) -> str:
-    shown = ", ".join(names[:most])
-    return f"{shown} ... ({len(names)})" if len(names) > most else shown
-
-
-def _bad_entries(classes: Iterable[type], bad: Mapping[str, Exception]) -> ParameterError:
-    names = " and ".join(sorted(cls.__name__ for cls in classes))
-    facts = {name: _reason(error) for name, error in list(bad.items())[:_MOST_TOLD]}
-    if len(bad) > _MOST_TOLD:
-        facts["..."] = f"and {len(bad) - _MOST_TOLD} more"
-    hints = {error.hint for error in bad.values() if isinstance(error, PipeError) and error.hint}
-    return ParameterError(
-        f"The sweep of {names} has {len(bad)} bad {'entry' if len(bad) == 1 else 'entries'}",
-        facts=facts,
-        hint=hints.pop() if len(hints) == 1 else "Correct them; nothing was made.",
-    )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, PipeError):
-        problem = error.facts.get("problem")
-        return f"{error.headline} ({problem})" if problem else error.headline
-    return str(error)

@@ -60,7 +60,8 @@ def table(tasks: Mapping[Any, Any], index: str = "id") -> Any:
 
         ===========  =============================================================================================
         parameters   the significant ones, in the order they are declared; of tasks of several classes those of all.
-                     Numbers are numbers, dates are dates; a task is told by its id; lists and dicts by their text
+                     Numbers are numbers, dates are dates; a task is told by its id, a list or dict by the key that the
+                     sweep's axis has for it, else by its text
         tags         those that are no parameter
         metrics      numbers, texts and truth values among the metadata (`saveMeta`) of tasks whose outputs are there;
                      what is in dicts in them as ``outer.inner``
@@ -336,7 +337,16 @@ def _parameters(tasks: Sequence[Any]) -> dict[str, list[Any]]:
             values = [getattr(task, name) if name in declared[task.__class__] else None for task in tasks]
         if not _PLAIN.issuperset(map(type, values)):
             holders = [declared[task.__class__].get(name) for task in tasks]
-            values = _told([_plain(value, holder) for value, holder in zip(values, holders, strict=True)])
+            called = [
+                own_tags(task).get(name) if type(value) not in _PLAIN else None
+                for task, value in zip(tasks, values, strict=True)
+            ]
+            values = _told(
+                [
+                    key if isinstance(key, str) else _plain(value, holder)
+                    for key, value, holder in zip(called, values, holders, strict=True)
+                ]
+            )
         columns[name] = values
     return columns
 
@@ -560,6 +570,9 @@ class _Metrics:
                 self.columns[name] = values
                 return
             column = self.columns[name] = [None] * self._size
+        elif any([column[place] is not None for place in places]):  # another name with this text, as 5 and "5"
+            self._put(f"metric_{name}", places, values)
+            return
         for place, value in zip(places, values, strict=True):
             column[place] = value
 

@@ -11,7 +11,7 @@ from d6tpipe.engine.graph import Node
 from d6tpipe.errors import shown as shown_label
 from d6tpipe.interfaces import Standing
 from d6tpipe.labels import ids_of
-from d6tpipe.wording import Words, without_class
+from d6tpipe.wording import Words, texts_of, without_class
 
 __all__ = ["grouped_text", "tree_text"]
 
@@ -151,7 +151,7 @@ def _standing(node: Node, mode: Callable[[Node], str] | None, words: Words) -> s
 def _parameters(task: Any, show: bool, clip: bool) -> str:
     if not show:
         return ""
-    texts = task.to_str_params(only_significant=True)
+    texts = texts_of(task)
     if clip and len(texts) > 1:
         first = next(iter(texts.items()))
         return f"{dict([first])}[more]"

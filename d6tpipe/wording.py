@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import luigi
+
 from d6tpipe.definitions import definition
 from d6tpipe.engine.graph import Node
 from d6tpipe.errors import shown
 from d6tpipe.interfaces import Reason, ReasonKind, Standing
 from d6tpipe.tasks.external import is_external
 
-__all__ = ["Words", "clipped", "columns_of", "in_order", "is_function", "named", "transition", "without_class"]
+__all__ = [
+    "Words",
+    "clipped",
+    "columns_of",
+    "in_order",
+    "is_function",
+    "named",
+    "texts_of",
+    "transition",
+    "without_class",
+]
 
 _SHOWN = 2
 _LONGEST = 60
@@ -138,10 +150,17 @@ def columns_of(task: Any, taken: Iterable[str]) -> Mapping[str, str]:
 
     A parameter that is called like one of these becomes ``parameter_<name>``.
     """
-    texts: Mapping[str, str] = task.to_str_params(only_significant=True)
+    texts = texts_of(task)
     if texts.keys().isdisjoint(taken):
         return texts
     return {f"parameter_{name}" if name in taken else name: text for name, text in texts.items()}
+
+
+def texts_of(task: Any) -> Mapping[str, str]:
+    """Return the significant parameters of a task as text; a task among them by what it is called."""
+    texts: Mapping[str, str] = task.to_str_params(only_significant=True)
+    tasks = {name: shown(value) for name in texts if isinstance(value := getattr(task, name, None), luigi.Task)}
+    return {**texts, **tasks} if tasks else texts
 
 
 def without_class(task: Any) -> str:

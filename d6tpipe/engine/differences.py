@@ -147,9 +147,13 @@ def _between(then: Sequence[InputRecord], now: Sequence[tuple[InputRecord, Any]]
     if [(old.key, old.task_id) for old in then] != [(new.key, new.task_id) for new, _ in now]:
         before = {(old.key, old.task_id) for old in then}
         after = {(new.key, new.task_id) for new, _ in now}
-        gone = ", ".join(sorted(task_id for _, task_id in before - after)[:3])
-        more = ", ".join(sorted(task_id for _, task_id in after - before)[:3])
-        return [Reason(ReasonKind.INPUT_SET, f"{len(then)} then, {len(now)} now", gone, more)]
+        renamed = sorted(old.task_id for old in then) == sorted(new.task_id for new, _ in now)
+        what = "the same under other names" if renamed else f"{len(then)} then, {len(now)} now"
+        gone, more = [
+            ", ".join(sorted(key if renamed else task_id for key, task_id in side)[:3])
+            for side in (before - after, after - before)
+        ]
+        return [Reason(ReasonKind.INPUT_SET, what, gone, more)]
     return [
         Reason(ReasonKind.INPUT_DATA, new.key or new.task_id, _text(old.digest), _text(new.digest), task)
         for old, (new, task) in zip(then, now, strict=True)

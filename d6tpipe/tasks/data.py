@@ -579,7 +579,11 @@ def _load(target: Any, cached: bool, task: Any) -> Any:
 
 
 def _load_all(source: Any, as_dict: bool, cached: bool, task: Any) -> Any:
-    """Load one requirement: a target, targets by name, or a list of requirements (an aggregator's)."""
+    """Load one requirement: a target, targets by name, or requirements (an aggregator's, or nested ones)."""
+    if isinstance(task, Mapping):
+        return {name: _load_all(target, as_dict, cached, task[name]) for name, target in source.items()}
+    if isinstance(task, (list, tuple)):
+        return [_load_all(target, as_dict, cached, one) for target, one in zip(source, task, strict=True)]
     if isinstance(source, Mapping):
         found = {name: _load_all(target, as_dict, cached, task) for name, target in source.items()}
         return found if as_dict else list(found.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -646,6 +647,33 @@ def test_plain_luigi_tasks_are_run_too(here, project):
     assert "left out: Needs (needs --must)" in done.stderr
 
 
+@pytest.mark.parametrize("place", ["flows/lab/steps.py", "flows.lab.steps", "flows/lab/__init__.py"])
+def test_a_file_of_a_package_is_imported_as_part_of_it(cli, isolated, place):
+    package = isolated / "flows" / "lab"
+    package.mkdir(parents=True)
+    (isolated / "flows" / "__init__.py").write_text("")
+    (package / "config.py").write_text("WORD = 'hello'\n")
+    (package / "steps.py").write_text(
+        textwrap.dedent("""\
+            import d6tpipe as dp
+            from .config import WORD
+            from flows.lab import config
+
+            class Greet(dp.tasks.TaskPickle):
+                def run(self):
+                    self.save(WORD + config.WORD)
+        """)
+    )
+    (package / "__init__.py").write_text("from .steps import Greet\n\nGREET = Greet()\n")
+    done = cli("list", place if place[-3:] == ".py" else f"{place}:Greet")
+    assert done.returncode == 0, done.stderr
+    assert "Greet" in done.stdout
+    assert cli("run", f"{place}:Greet").returncode == 0
+    record = cli("results", "--format", "json").stdout
+    assert json.loads(record)[0]["family"].endswith("Greet")
+    assert cli("run", f"{place}:Greet").stdout.count("built") == 0
+
+
 # ---- reset
 
 
@@ -673,6 +701,9 @@ def test_reset_shows_what_it_would_delete_and_deletes_nothing(here, built):
         (["flow.py:Scale", "--upstream"], ["GetData_", "Scale_2_False"]),
         (["flow.py:Scale", "--downstream"], ["Label_2_False_a", "Label_2_False_b", "Scale_2_False"]),
         (["flow.py:All"], ["Scale_2_False", "Scale_3_False"]),
+        (["flow.py:All", "-k", "by>=3"], ["Scale_3_False"]),
+        (["flow.py:Scale", "-k", "Scale"], ["Scale_2_False"]),
+        (["flow.py:Scale", "-k", "Scale", "--upstream"], ["GetData_", "Scale_2_False"]),
         (["flow.py:sweep"], ["Label_2_False_a", "Label_2_False_b"]),
     ],
 )
@@ -682,6 +713,13 @@ def test_reset_deletes_exactly_what_was_asked_for(here, built, words, gone):
     assert done.returncode == 0, done.stderr
     assert sorted(set(before) - set(outputs(built))) == gone
     assert f"Deleted {len(gone)} output" in done.stdout
+
+
+def test_reset_selects_nothing_of_what_the_target_requires(here, built):
+    before = outputs(built)
+    done = here("reset", "flow.py:Scale", "-k", "GetData", "--yes")
+    assert done.returncode == 5 and "No task is selected" in done.stderr
+    assert outputs(built) == before
 
 
 def test_reset_of_a_whole_file_spares_external_data(here, built):

@@ -446,3 +446,186 @@ if __name__ == "__main__":
     ran = subprocess.run([sys.executable, tmp_path / "cells.py"], capture_output=True, text=True, env=with_path())
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("'built'>: 6") == 3
+
+
+# ---- what users tried
+
+
+class Shaped(d6tpipe.tasks.TaskPickle):
+    shape = d6tpipe.DictParameter(default={})
+    lr = d6tpipe.FloatParameter(default=0.5)
+
+    def run(self) -> None:
+        if self.lr < 0:
+            raise ValueError("negative")
+        self.save(self.lr)
+
+
+def test_words_find_a_task_by_each_of_its_ids() -> None:
+    first = sweep(Shaped, {"alpha": {"lr": 1.0}, "beta": {"lr": 2.0}})
+    second = sweep(Shaped, {"gamma": {"lr": 1.0}})
+    assert list(second.tasks) == [first["alpha"]]
+    assert list(first.select("alpha")) == ["alpha"]
+    assert list(second.select("alpha")) == ["gamma"]
+    assert d6tpipe.run(first, select="gamma", dry_run=True).counts["pending"] == 1
+
+
+def test_a_task_goes_by_the_id_of_the_sweep_that_is_used() -> None:
+    first = sweep(Shaped, {"alpha": {"lr": 1.0}})
+    sweep(Shaped, {"gamma": {"lr": 1.0}})
+    assert "[alpha]" in d6tpipe.run(first, dry_run=True).summary_text
+    assert list(first.table().index) == ["alpha"]
+
+
+def test_zipped_values_may_come_up_twice_but_points_may_not() -> None:
+    both = sweep(Shaped, zipped(lr=[0.5, 0.5], shape={"wide": {"w": 9}, "deep": {"d": 9}}))
+    assert list(both) == ["shape=wide,lr=0.5", "shape=deep,lr=0.5"]
+    assert len(set(both.tasks)) == 2
+    same = sweep(Shaped, zipped(lr=[1, 1.0], shape=[{}, {}]), id="{lr}")
+    with pytest.raises(ParameterError, match="is the same task as '1'; allow_alias=True"):
+        same.tasks
+    assert len(sweep(Shaped, zipped(lr=[1, 1.0]), id="{lr}", allow_alias=True).tasks) == 2
+    with pytest.raises(ParameterError, match="comes up twice"):
+        sweep(Shaped, product(lr=[1, 1.0], shape=[{}]))
+
+
+def test_a_value_given_under_a_key_is_tagged_selected_and_told_by_it() -> None:
+    shapes = {"wide": {"w": 9}, "deep": {"d": 9}}
+    some = sweep(Shaped, shape=shapes, lr={"small": 0.1, "large": 1.0})
+    assert d6tpipe.tags(some["shape=deep,lr=small"]) == {"shape": "deep", "lr": "small"}
+    assert list(some.select("shape=deep and lr!=small")) == ["shape=deep,lr=large"]
+    assert list(some.select("lr>=0.5 and shape.w=9")) == ["shape=wide,lr=large"]
+    assert list(some.select("'shape=wide' and lr=0.1")) == ["shape=wide,lr=small"]
+    frame = some.table()
+    assert list(frame["shape"]) == ["wide", "wide", "deep", "deep"]
+    assert list(frame["lr"]) == [0.1, 1.0, 0.1, 1.0]
+    zip_names = sweep(Shaped, zipped(lr={"a": 0.25, "b": 0.25}, shape=list(shapes.values())), id="{lr}")
+    assert [d6tpipe.tags(task)["lr"] for task in zip_names.tasks] == ["a", "b"]
+
+
+def test_a_list_names_all_bad_entries_by_their_place() -> None:
+    with pytest.raises(ParameterError) as caught:
+        sweep(Shaped, [{"lr": 1}, 7, {"lr": "fast"}, {"rl": 3}, None])
+    told = str(caught.value)
+    assert "has 4 bad entries" in told
+    assert "entry 2" in told and "entry 5" in told and "fast" in told and "'rl'" in told
+
+
+def test_ids_of_a_list_have_the_default_of_what_an_entry_leaves_out() -> None:
+    assert list(sweep(Shaped, [{"lr": 2.0, "shape": {}}, {"shape": {}}])) == ["lr=2.0", "lr=0.5"]
+    assert list(sweep(Shaped, [{"lr": 2.0}, {}], common={"lr": 7.0})) == ["lr=2.0", "lr=7.0"]
+
+
+@pytest.mark.parametrize("template", [None, "{lr}", "{lr:.2f}"])
+def test_a_sweep_of_points_can_be_pickled(template: str | None) -> None:
+    some = sweep(Shaped, product(lr=[0.1, 0.2]), id=template)
+    again = pickle.loads(pickle.dumps(some))
+    assert list(again) == list(some) and again.tasks == some.tasks
+
+
+def test_sweeps_may_be_members_of_what_is_run() -> None:
+    first, second = sweep(Shaped, lr=[1, 2]), sweep(Shaped, lr=[3, 4])
+    assert d6tpipe.run([first, Shaped(lr=9), second]).counts["built"] == 5
+    assert d6tpipe.run({"one": first, "two": second}).counts["fresh"] == 4
+    assert d6tpipe.run(one for one in (first, second)).counts["fresh"] == 4
+    with pytest.raises(d6tpipe.errors.GraphError, match="not a task"):
+        d6tpipe.run([first, "second"])
+
+
+def test_each_sweep_tolerates_its_own_failures_only() -> None:
+    def result(tolerance: int, *others: Any) -> Any:
+        return d6tpipe.run([sweep(Shaped, lr=[-1, 2], tolerance=tolerance), *others], abort=False)
+
+    assert result(1)
+    assert result(1, sweep(Shaped, lr=[5, 6]))
+    assert not result(1, sweep(Shaped, lr=[5, -6]))
+    assert not result(2, Shaped(lr=-7))
+
+
+def test_a_sweep_may_be_frozen_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = sweep(Shaped, lr=[1, 2])
+    d6tpipe.run(some)
+    monkeypatch.setattr(Shaped, "version", "2", raising=False)
+    assert d6tpipe.run(some, stale="rerun", dry_run=True).counts["pending"] == 2
+    assert d6tpipe.run(some, stale="rerun", stale_ok=some, dry_run=True).counts["stale"] == 2
+    assert d6tpipe.run(some, stale="rerun", freeze=[some]).counts["frozen"] == 2
+
+
+def test_a_selected_run_looks_at_what_is_selected_and_needed_only() -> None:
+    fits = fitted()
+    d6tpipe.run(fits.select("data_0"))
+    result = d6tpipe.run(fits, select="data_0")
+    assert {str(state): count for state, count in result.counts.items()} == {"fresh": 4}
+    assert len(result.states) == 4
+
+
+def test_stale_is_stale_also_where_it_is_to_be_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = sweep(Shaped, lr=[1, 2])
+    d6tpipe.run(some)
+    monkeypatch.setattr(Shaped, "version", "2", raising=False)
+    monkeypatch.setattr(d6tpipe.settings, "stale", "rerun")
+    assert len(some.select("@state=stale")) == 2
+    assert list(some.table()["state"]) == ["stale", "stale"]
+
+
+class Named(d6tpipe.tasks.TaskPickle):
+    base = d6tpipe.TaskInstanceParameter(Shaped, default=None)
+    other = d6tpipe.Parameter(default="x")
+
+    def run(self) -> None:
+        self.save(self.base.lr)
+
+
+def test_the_readable_part_of_an_id_has_the_id_of_a_task_that_is_a_value() -> None:
+    task = Named(base=Shaped(lr=2))
+    assert task.task_id.startswith(f"Named_{Shaped(lr=2).task_id}_x_")
+    assert task.output().path.name == f"{task.task_id}-data.pkl"
+    assert Named().task_id.startswith("Named__x_")
+    with d6tpipe.settings.override(parameter_length=30):
+        short = Named(base=Shaped(lr=3))
+        assert short.task_id.startswith(f"Named_{Shaped(lr=3).task_id[:30]}_x_")
+
+
+def test_tables_and_trees_show_a_task_that_is_a_value_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    task = Named(base=Shaped(lr=2.5))
+    name = shown(Shaped(lr=2.5))
+    assert list(d6tpipe.plan(task)["base"].dropna()) == [name]
+    assert list(d6tpipe.run(task).table()["base"].dropna()) == [name]
+    d6tpipe.preview(task)
+    assert "'base': 'Shaped(" in capsys.readouterr().out
+
+
+class Under(d6tpipe.tasks.TaskPickle):
+    names = d6tpipe.ListParameter(default=["one", "two"])
+
+    def requires(self) -> Any:
+        ids = {name: {"lr": number} for number, name in enumerate(self.names, 1)}
+        return {"fits": sweep(Shaped, ids), "pair": [Shaped(lr=8), Shaped(lr=9)]}
+
+    def run(self) -> None:
+        self.save(self.inputLoad())
+
+
+def test_a_sweep_among_requirements_is_loaded_by_id() -> None:
+    d6tpipe.run(Under())
+    assert Under().outputLoad() == {"fits": {"one": 1.0, "two": 2.0}, "pair": [8.0, 9.0]}
+
+
+def test_explain_tells_requirements_under_other_names_by_these(monkeypatch: pytest.MonkeyPatch) -> None:
+    d6tpipe.run(Under())
+    requires = Under.requires
+    monkeypatch.setattr(
+        Under, "requires", lambda self: {"fits": {f"{k}s": v for k, v in requires(self)["fits"].items()},
+                                         "pair": requires(self)["pair"]},
+    )  # fmt: skip
+    told = str(d6tpipe.explain(Under()))
+    assert "other requirements: the same under other names" in told
+    assert "ones" in told and "Shaped_" not in told
+
+
+def test_registered_marks_refuse_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = sweep(Shaped, lr=[1, 2], id="{lr}", marks={"1": "costlly"})
+    assert list(some.select(marks="costlly")) == ["1"]
+    monkeypatch.setattr(d6tpipe.settings, "marks", "costly, slow")
+    with pytest.raises(d6tpipe.errors.DeclarationError, match="Did you mean 'costly'"):
+        some.select(marks="slow")

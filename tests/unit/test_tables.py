@@ -247,6 +247,13 @@ def test_metadata_of_other_shapes_give_what_they_hold() -> None:
     assert found.loc["model=listed"].iloc[3:-2].isna().all() and found.loc["model=nothing"].iloc[3:-2].isna().all()
 
 
+def test_names_of_metadata_with_equal_text_are_two_columns() -> None:
+    found = with_metadata(a={5: 1, "5": 2}, b={"5": 3, 5: 4}, c={"x": {"y": 5}, "x.y": 6})
+    assert ["5", "metric_5", "x.y", "metric_x.y"] == list(found.columns)[3:-2]
+    assert [[1, 2], [3, 4]] == found[["5", "metric_5"]].values.tolist()[:2]
+    assert [5, 6] == found[["x.y", "metric_x.y"]].values.tolist()[2]
+
+
 def test_metadata_that_hold_themselves_end() -> None:
     endless: dict[str, Any] = {"n": 1}
     endless["self"] = endless
