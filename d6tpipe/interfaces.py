@@ -6,7 +6,7 @@ plugins implement them without inheriting anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -522,8 +522,11 @@ class Files(Writer, Protocol):
     def stat(self, path: str) -> tuple[int, int] | None:
         """Return size and mtime_ns, as in `Written`, of the file or folder at `path`; None if there is none."""
 
-    def stats(self, folder: str) -> dict[str, tuple[int, int]]:
-        """Return `stat` of all files in `folder` by name; of a folder in it only ``(-2, 0)``, ask `stat` for more."""
+    def stats(self, folder: str, wanted: Set[str] | None = None) -> dict[str, tuple[int, int]]:
+        """Return `stat` of all files in `folder` by name; of a folder in it only ``(-2, 0)``, ask `stat` for more.
+
+        With `wanted` only what has one of these names has to be there.
+        """
 
     def digest(self, path: str) -> bytes:
         """Return the digest, as in `Written`, of what is at `path` now."""

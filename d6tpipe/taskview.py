@@ -354,7 +354,9 @@ class TaskView:
             return []
         rows = group.load(self.examiner.run_id, keep=True)
         files = plugins.load("files", "local")
-        listed = files.stats(folder) if len(nodes) >= _LIST_FROM else None
+        listed = None
+        if len(nodes) >= _LIST_FROM:
+            listed = files.stats(folder, {name for names in wanted for name in names})
         found = []
         for node, names in zip(nodes, wanted, strict=True):
             task = node.task

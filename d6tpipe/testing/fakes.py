@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -85,9 +85,11 @@ class MemoryFiles:
             return None
         return sum(len(self.contents[file]) for file in below), max([self.times.get(file, 0) for file in below] or [0])
 
-    def stats(self, folder: str) -> dict[str, tuple[int, int]]:
+    def stats(self, folder: str, wanted: Set[str] | None = None) -> dict[str, tuple[int, int]]:
         found = {}
         for name in self.listing(folder):
+            if wanted is not None and name not in wanted:
+                continue
             path = os.path.join(folder, name)
             found[name] = (-2, 0) if path in self.folders else (len(self.contents[path]), self.times.get(path, 0))
         return found
@@ -236,9 +238,9 @@ class FaultyFiles:
         self._step(f"stat {path}")
         return self.inner.stat(path)
 
-    def stats(self, folder: str) -> dict[str, tuple[int, int]]:
+    def stats(self, folder: str, wanted: Set[str] | None = None) -> dict[str, tuple[int, int]]:
         self._step(f"stats {folder}")
-        return self.inner.stats(folder)
+        return self.inner.stats(folder, wanted)
 
     def digest(self, path: str) -> bytes:
         self._step(f"digest {path}")

@@ -141,6 +141,7 @@ def a_folder_is_told_from_a_file_at_a_glance(files: Files, folder: str) -> None:
     _put(files, os.path.join(folder, "z.bin"), b"6")
     found = files.stats(folder)
     assert {"sub": (-2, 0), "z.bin": files.stat(os.path.join(folder, "z.bin"))} == found
+    assert {"z.bin": found["z.bin"]} == files.stats(folder, {"z.bin", "no.bin"})
     told = files.stat(os.path.join(folder, "sub"))
     assert told is not None and told[0] == 5
     before = files.digest(os.path.join(folder, "sub"))
