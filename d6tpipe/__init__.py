@@ -32,11 +32,14 @@ from d6tpipe.flow import (
     taskflow_upstream,
 )
 from d6tpipe.parameters import *  # noqa: F403  (its __all__ is the list)
+from d6tpipe.typed import param
 from d6tpipe.workflows import Workflow, WorkflowMulti
 
 if TYPE_CHECKING:
     from d6tpipe.acceptance import accept, forget
+    from d6tpipe.caches import cache_path, cached
     from d6tpipe.catalogs import catalog, clean
+    from d6tpipe.configs import Config, insignificant
     from d6tpipe.explanations import explain
     from d6tpipe.external_files import ExternalFile, glob
     from d6tpipe.graphs import tags
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *parameters.__all__,
+    "Config",
     "ExternalFile",
     "FlowExport",
     "FlowImport",
@@ -59,6 +63,8 @@ __all__ = [
     "WorkflowMulti",
     "accept",
     "cache",
+    "cache_path",
+    "cached",
     "catalog",
     "clean",
     "clone_parent",
@@ -76,12 +82,14 @@ __all__ = [
     "glob",
     "grid",
     "inherits",
+    "insignificant",
     "invalidate_all",
     "invalidate_downstream",
     "invalidate_orphans",
     "invalidate_upstream",
     "log",
     "mark",
+    "param",
     "parameters",
     "pipes",  # noqa: F405
     "plan",
@@ -108,8 +116,12 @@ __all__ = [
 _LATER = ("executors", "functional", "pipes", "testing", "utils")
 _FUNCTIONS = {
     "accept": "acceptance",
+    "cache_path": "caches",
+    "cached": "caches",
     "catalog": "catalogs",
     "clean": "catalogs",
+    "Config": "configs",
+    "insignificant": "configs",
     "explain": "explanations",
     "forget": "acceptance",
     "grid": "grids",

@@ -26,7 +26,7 @@ from d6tpipe.binding import BINDING
 from d6tpipe.errors import DeclarationError, ParameterError
 from d6tpipe.identity import UNSAFE, nearest, task_id_text
 from d6tpipe.labels import Tag
-from d6tpipe.parameters import TaskInstanceParameter
+from d6tpipe.parameters import ConfigParameter, TaskInstanceParameter
 from d6tpipe.values import canonical, emit_text, fast_type, strict_key, text
 
 __all__ = ["BLUEPRINTS", "MISSING", "Blueprint", "blueprint", "drop_blueprint"]
@@ -45,6 +45,9 @@ _PURE = {
     "OptionalIntParameter", "OptionalNumericalParameter", "OptionalStrParameter", "StrParameter",
     "TimeDeltaParameter", "YearParameter",
 }  # fmt: skip
+
+
+_HOLDERS = (TaskInstanceParameter, ConfigParameter, luigi.DictParameter, luigi.ListParameter, luigi.TupleParameter)
 
 
 class _Interned(weakref.ref):
@@ -72,8 +75,14 @@ class Blueprint:
     by_name : dict of str to luigi.Parameter
     identity_names : tuple of str
         Parameters that enter the task id, sorted.
+    is_task : bool
+        Else it is a config.
+    extras : tuple of str
+        What the constructor takes besides parameters.
     instances_in : tuple of str
         Parameters whose values are tasks.
+    objects_in, configs_in : tuple of str
+        Parameters whose values are, or may hold, tasks and configs; those of them that may hold configs.
     older_texts : dict of str to dict
         Parameter name -> canonical text -> the text that d6tflow would have put in the id for a value that was
         given in another spelling (``FloatParameter(5)``: "5.0" -> "5").
@@ -97,17 +106,22 @@ class Blueprint:
                 if parameter.significant and parameter.visibility == ParameterVisibility.PUBLIC
             )
         )
+        self.is_task = issubclass(cls, luigi.Task)
+        self.extras = tuple([name for name in ("path", "flows") if self.is_task and name not in self.by_name])
         self.instances_in = tuple(
             [name for name, parameter in self.parameters if isinstance(parameter, TaskInstanceParameter)]
         )
+        self.objects_in = tuple([name for name, parameter in self.parameters if isinstance(parameter, _HOLDERS)])
+        self.configs_in = tuple([name for name in self.objects_in if name not in self.instances_in])
         self.ignores_defaults = any(
             getattr(self.by_name[name], "ignore_default", False) for name in self.identity_names
         )
+        may_ignore = any([isinstance(self.by_name[name], ConfigParameter) for name in self.identity_names])
         self._defaults: dict[str, tuple[Any, Hashable]] = {}
         self._clones: dict[type, Callable[..., Any]] = {}
         self.make, self.fill = _compile(self)
         self.task_id: Callable[[Mapping[str, Any]], str] = (
-            self._slow_task_id if self.ignores_defaults else _compile_id(self)
+            self._slow_task_id if self.ignores_defaults or may_ignore else _compile_id(self)
         )
         self.outputs: Any = None  # tasks.outputs keeps what it compiles here
         self._json: Callable[[Mapping[str, Any]], str] | None = None
@@ -197,6 +211,8 @@ class Blueprint:
         return [name for name in names if self._is_ignored_default(name, self.by_name[name], values[name])]
 
     def _is_ignored_default(self, name: str, parameter: luigi.Parameter, value: Any) -> bool:
+        if getattr(value, "_insignificant", False):
+            return True
         if not getattr(parameter, "ignore_default", False) or parameter._default is _NO_DEFAULT:
             return False
         return strict_key(parameter, value) == strict_key(parameter, canonical(parameter, parameter._default))
@@ -205,8 +221,8 @@ class Blueprint:
         return self._id_of(self.texts(values), values)
 
     def _id_of(self, texts: Mapping[str, str], values: Mapping[str, Any]) -> str:
-        tasks = {name: values[name].task_id for name in self.instances_in if name in texts and _is_task(values[name])}
-        return task_id_text(self.family, texts, settings.parameter_count, settings.parameter_length, tasks)
+        ids = {name: found for name in self.objects_in if name in texts and (found := _id_in(values[name]))}
+        return task_id_text(self.family, texts, settings.parameter_count, settings.parameter_length, ids)
 
     def older_task_id(self, values: Mapping[str, Any]) -> str | None:
         """Return the id that d6tflow would have given the same task as it was spelt, if that differs."""
@@ -265,7 +281,7 @@ class Blueprint:
                     facts={"by position": repr(args[positional.index(name)]), "by name": repr(kwargs[name])},
                     hint="Pass it once.",
                 )
-        unknown = [name for name in kwargs if name not in self.by_name and name not in ("path", "flows")]
+        unknown = [name for name in kwargs if name not in self.by_name and name not in self.extras]
         if unknown and settings.unknown_parameters == "ignore":
             return again(*args, **{name: value for name, value in kwargs.items() if name not in unknown})
         if unknown:
@@ -378,12 +394,13 @@ def _fixer(plan: Blueprint, name: str) -> Callable[[Any], tuple[Any, Hashable]]:
 def _compile(plan: Blueprint) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Write and compile ``make`` and ``fill`` of a class."""
     cls = plan.cls
-    names = {"__missing": MISSING, "__cls": cls, "__new": object.__new__, "__binding": BINDING.get,
+    names = {"__missing": MISSING, "__cls": cls, "__new": object.__new__,
+             "__binding": BINDING.get if plan.is_task else _unbound,
              "__family": plan.family, "__table": plan.instances, "__ref": _Interned, "__forget": _forget,
              "__str": str}  # fmt: skip
     positional = [n for n, p in plan.parameters if p.positional]
     by_name_only = [n for n, p in plan.parameters if not p.positional]
-    extra = [n for n in ("path", "flows") if n not in plan.by_name]
+    extra = plan.extras
     signature = ", ".join(
         [f"{n}=__missing" for n in positional]
         + (["*"] if by_name_only or extra else [])
@@ -485,7 +502,7 @@ def _compile(plan: Blueprint) -> tuple[Callable[..., Any], Callable[..., Any]]:
         return task
 
     ordinary: Any = cls
-    plain = ordinary.__new__ is object.__new__ and getattr(ordinary.__init__, "_d6tpipe_fills", False)
+    plain = ordinary.__new__ is object.__new__ and getattr(ordinary.__init__, "_d6tpipe_fills", not plan.is_task)
     return (quick if plain else make_through_init), filler
 
 
@@ -544,6 +561,15 @@ def _compile_id(plan: Blueprint) -> Callable[[Mapping[str, Any]], str]:
 
 def _is_task(value: Any) -> bool:
     return isinstance(value, luigi.Task)
+
+
+def _id_in(value: Any) -> str | None:
+    """Return the id of a task or config, whose text is JSON; None for all else."""
+    return value.task_id if isinstance(value, luigi.Task) else getattr(value, "config_id", None)
+
+
+def _unbound() -> None:
+    """Configs belong to no workflow."""
 
 
 def _compile_json(plan: Blueprint) -> Callable[[Mapping[str, Any]], str]:

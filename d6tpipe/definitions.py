@@ -195,11 +195,13 @@ class _Known:
         self._last: Definition | None = None
 
     def facts(self) -> list[watched.Fact]:
-        if "depends_on" not in self.options.names:
-            return []
+        # What a config does is code of the task that holds it, though no name in the body leads there.
+        wanted: list[Any] = list(_config_classes(self.cls)) if self.ours else []
         owner = self.options.owner
-        named = vars(owner)["depends_on"]  # not as it was read: it may be a list that grows
-        return watched.facts(self.cls, () if named is None else items(named), _folder_of(owner), _look)
+        if "depends_on" in self.options.names:
+            named = vars(owner)["depends_on"]  # not as it was read: it may be a list that grows
+            wanted += () if named is None else items(named)
+        return watched.facts(self.cls, wanted, _folder_of(owner), _look) if wanted else []
 
     def definition(self) -> Definition:
         facts, defaults = self.facts(), _defaults(self.cls) if self.ours else {}
@@ -255,6 +257,20 @@ def _skipping(ours: bool, options: frozenset[str]) -> Callable[[str, Any], bool]
 
 def _without_depends_on(options: Options) -> Options:
     return dataclasses.replace(options, depends_on=(), names=options.names - {"depends_on"})
+
+
+def _config_classes(cls: type) -> dict[type, None]:
+    """Return the classes of the configs that a class declares, and of those that these declare."""
+    found: dict[type, None] = {}
+    pending: list[Any] = [cls]
+    while pending:
+        plan = blueprint(pending.pop())
+        for name in plan.configs_in:
+            kind = getattr(plan.by_name[name], "config_class", None)
+            if kind is not None and kind not in found:
+                found[kind] = None
+                pending.append(kind)
+    return found
 
 
 def _defaults(cls: type) -> dict[str, str]:

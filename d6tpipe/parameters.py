@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, overload
@@ -21,7 +22,7 @@ from luigi.parameter import ParameterVisibility
 from typing_extensions import TypeVar
 
 from d6tpipe.errors import DeclarationError
-from d6tpipe.task_values import task_from_text, task_text
+from d6tpipe.task_values import Composite, is_object_text, object_of, task_from_text, task_text
 
 if TYPE_CHECKING:
     from luigi.parameter import _NoValueType
@@ -49,7 +50,7 @@ __all__ = [
     # containers
     "DictParameter", "ListParameter", "TupleParameter",
     # other
-    "PathParameter", "TaskInstanceParameter", "TaskParameter",
+    "PathParameter", "ConfigParameter", "TaskInstanceParameter", "TaskParameter",
     # the same, None included
     "OptionalParameter", "OptionalStrParameter", "OptionalIntParameter", "OptionalFloatParameter",
     "OptionalBoolParameter", "OptionalNumericalParameter", "OptionalChoiceParameter", "OptionalDictParameter",
@@ -61,6 +62,7 @@ T = TypeVar("T", default=str)
 E = TypeVar("E", bound=enum.Enum)
 N = TypeVar("N", int, float)
 TaskClass = TypeVar("TaskClass", bound=luigi.Task, default=luigi.Task)
+ConfigClass = TypeVar("ConfigClass", default=Any)
 DictT = TypeVar("DictT", bound=dict[Any, Any], default=dict[Any, Any])
 ListT = TypeVar("ListT", bound=tuple[Any, ...], default=tuple[Any, ...])
 
@@ -492,6 +494,78 @@ class TaskInstanceParameter(Parameter[TaskClass]):
 
     def serialize(self, x: Any) -> str:
         """Return the text of a task."""
+        return "" if x is None else task_text(x)
+
+
+class ConfigParameter(Parameter[ConfigClass]):
+    """A config as a value: part of the identity of what has it.
+
+    Parameters
+    ----------
+    config_class : subclass of Config
+        What the value must be an instance of. A dict of values makes one: ``Train(model={"depth": 3})``.
+    default : config or dict, optional
+    **keywords
+        As of `Parameter`.
+
+    Notes
+    -----
+    Its text is JSON, ``{"class": "Model", "module": "flow", "params": {"depth": "3"}}``; on the command line the values
+    alone will do, ``--model '{"depth": 3}'``.
+    """
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            config_class: type[ConfigClass],
+            default: ConfigClass | Mapping[str, Any] | _NoValueType | None = ...,
+            **keywords: Unpack[_Keywords],
+        ) -> None: ...
+
+    else:
+
+        def __init__(self, config_class, *args, **keywords):
+            if not (isinstance(config_class, type) and issubclass(config_class, Composite)):
+                raise DeclarationError(
+                    "ConfigParameter needs a subclass of Config",
+                    facts={"got": repr(config_class)},
+                    hint="Write ConfigParameter(Model), with class Model(d6tpipe.Config).",
+                )
+            super().__init__(*args, **keywords)
+            self.config_class = config_class
+
+    config_class: Any = Composite
+
+    def normalize(self, x: Any) -> Any:
+        """Return the config; a dict of values makes one, and text is read as JSON."""
+        if isinstance(x, str):
+            x = self.parse(x)
+        if isinstance(x, Mapping):
+            return object_of(x) if is_object_text(x) else self.config_class(**x)
+        if isinstance(x, self.config_class) or _same_name(type(x), self.config_class):
+            return x
+        name = self.config_class.__name__
+        if isinstance(x, type):
+            raise ValueError(f"expected a config, got the class {x.__name__}; add the parentheses")
+        raise ValueError(f"expected a config of the class {name} or a dict of its values, got {x!r:.200}")
+
+    def parse(self, x: str) -> Any:
+        """Return the config that a text stands for."""
+        if not x:  # of None
+            return None
+        try:
+            found = json.loads(x)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"expected the values of {self.config_class.__name__} as JSON, got {x!r} ({error})"
+            ) from None
+        if not isinstance(found, Mapping):
+            raise ValueError(f"expected the values of {self.config_class.__name__} as a JSON object, got {x!r}")
+        return self.normalize(found)
+
+    def serialize(self, x: Any) -> str:
+        """Return the text of a config."""
         return "" if x is None else task_text(x)
 
 

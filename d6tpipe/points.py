@@ -12,10 +12,14 @@ from typing import Any
 import luigi
 
 from d6tpipe.errors import ParameterError
+from d6tpipe.task_values import Composite
 
 __all__ = [
     "Axis", "Joined", "Listed", "Point", "Points", "Product", "Zipped", "axes_of", "product", "value_text", "zipped",
 ]  # fmt: skip
+
+
+_LONGEST = 60  # texts of values in ids
 
 
 class Point:
@@ -357,8 +361,11 @@ def value_text(value: Any) -> str:
     if isinstance(value, luigi.Task):
         ids = value.__dict__.get("_ids")
         return str(ids[0]) if ids else value.task_id.rpartition("_")[2]
+    if isinstance(value, Composite):
+        name: str = value.config_id  # type: ignore[attr-defined]
+        return name if len(name) <= _LONGEST else name.rpartition("_")[2]
     text = value if isinstance(value, str) else str(value) if _has_plain_text(value) else ""
-    if text and len(text) <= 60 and text.isprintable() and not set(text) & set("[]"):
+    if text and len(text) <= _LONGEST and text.isprintable() and not set(text) & set("[]"):
         return text
     try:
         content = json.dumps(value, sort_keys=True)

@@ -18,6 +18,7 @@ from d6tpipe.identity import label, nearest
 from d6tpipe.interfaces import ReasonKind, Standing
 from d6tpipe.labels import ids_of, marks_of, own_tags
 from d6tpipe.near_misses import near_misses
+from d6tpipe.task_values import Composite
 
 __all__ = ["narrowed", "select_among", "select_in", "select_nodes", "state_word"]
 
@@ -240,9 +241,10 @@ class _World:
 
 
 def _attribute(value: Any, name: str) -> Any:
-    """Return a parameter of a task, or a member of a mapping."""
-    if isinstance(value, luigi.Task):
-        return value.__dict__.get(name, MISSING) if name in _parameters(type(value)) else MISSING
+    """Return a parameter of a task or config, or a member of a mapping."""
+    if isinstance(value, (luigi.Task, Composite)):
+        kind: Any = type(value)
+        return value.__dict__.get(name, MISSING) if name in _parameters(kind) else MISSING
     if isinstance(value, Mapping):
         return value.get(name, MISSING)
     return MISSING

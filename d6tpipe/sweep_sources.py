@@ -16,6 +16,7 @@ from d6tpipe.identity import nearest
 from d6tpipe.labels import add_id, check_id, set_marks, set_tags
 from d6tpipe.parameters import TaskInstanceParameter
 from d6tpipe.points import Axis, Point, Points
+from d6tpipe.task_values import Composite
 from d6tpipe.tasks.meta import TaskMeta
 
 __all__ = ["Held", "Made", "assembled", "bad_entries", "collision", "same_task", "some", "unknown_mark"]
@@ -200,12 +201,12 @@ def _default(cls: Any, name: str) -> Any:
 
 
 def _changed(cls: Any, name: str, value: Any, changes: Mapping[str, Any]) -> Any:
-    if isinstance(value, luigi.Task):
+    if isinstance(value, (luigi.Task, Composite)):
         return assembled(type(value), {**value.param_kwargs, **changes})
     if isinstance(value, Mapping):
         return {**value, **changes}
     raise ParameterError(
-        f"'{name}.{next(iter(changes))}' needs a task or a dict as the value of '{name}'",
+        f"'{name}.{next(iter(changes))}' needs a task, a config or a dict as the value of '{name}'",
         facts={"value": repr(value), "class": cls.__name__},
         hint=f"Put one into common={{'{name}': ...}}.",
     )

@@ -24,6 +24,7 @@ from d6tpipe.interfaces import Standing
 from d6tpipe.labels import ids_of, own_tags
 from d6tpipe.records import Timing
 from d6tpipe.selection import state_word
+from d6tpipe.task_values import Composite
 from d6tpipe.tasks import TaskData
 from d6tpipe.values import text
 
@@ -365,6 +366,8 @@ def _plain(value: Any, parameter: Any = None) -> Any:
         return value
     if isinstance(value, enum.Enum):
         return value.name
+    if isinstance(value, Composite):
+        return repr(value)
     scalar = _scalar(value)
     if scalar is not None:
         return scalar

@@ -1,24 +1,46 @@
-"""Tasks as values of parameters: their text, and the task that a text stands for."""
+"""Tasks and configs as values of parameters: their text, what a text stands for, and the tasks in a value."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any
 
 import luigi
+from luigi.freezing import FrozenOrderedDict
 
-__all__ = ["main_name", "stand_in_for", "task_from_text", "task_text", "tasks_of_values"]
+__all__ = [
+    "Composite", "has_objects", "is_object_text", "live", "live_values", "main_name", "object_of", "stand_in_for",
+    "task_from_text", "task_text", "tasks_of_values",
+]  # fmt: skip
+
+
+class Composite:
+    """Base of what has parameters and is no task: configs."""
+
+    from_str_params: Any
+    param_kwargs: Any
+
+    _insignificant = False
+
+    def _objects(self) -> Iterable[Any]:
+        """Return the values of those parameters that may hold tasks and configs."""
+        raise NotImplementedError
+
+    def _live_copy(self, memo: dict[Any, Any]) -> Any:
+        raise NotImplementedError
 
 
 def task_text(task: Any) -> str:
-    """Return a task as JSON: ``{"class": ..., "module": ..., "params": {...}}``, its significant parameters as text.
+    """Return a task or a config as JSON: ``{"class": ..., "module": ..., "params": {...}}``.
 
-    The same for equal tasks, in every process; `task_from_text` reads it. Two classes of one name in two modules
-    differ. A script counts as the module of its name, so that it may be run or imported; a notebook is ``__main__``.
+    Its significant parameters are there as text. The same for equal tasks, in every process; `task_from_text` reads it.
+    Two classes of one name in two modules differ. A script counts as the module of its name, so that it may be run or
+    imported; a notebook is ``__main__``.
     """
     found: str | None = task.__dict__.get("_text")  # one task is the value of many
     if found is None:
@@ -74,6 +96,19 @@ def task_from_text(text: str) -> Any:
         raise ValueError(f"expected a task as JSON, got {text!r} ({error})") from None
     if not isinstance(found, Mapping) or not {"class", "module"} <= set(found):
         raise ValueError(f'expected a task as JSON with "module", "class" and "params", got {text!r}')
+    return object_of(found)
+
+
+_KEYS = frozenset({"class", "module", "params"})
+
+
+def is_object_text(found: Mapping[Any, Any]) -> bool:
+    """Return whether a mapping is what `task_text` makes of a task or config, read back."""
+    return found.keys() == _KEYS and isinstance(found["class"], str) and isinstance(found["params"], Mapping)
+
+
+def object_of(found: Mapping[str, Any]) -> Any:
+    """Return the task or config that a text of `task_text` stands for, which was read; raises as `task_from_text`."""
     module, name = str(found["module"]), str(found["class"])
     try:
         place: Any = sys.modules.get("__main__" if module == main_name() else module)
@@ -83,11 +118,71 @@ def task_from_text(text: str) -> Any:
             place = getattr(place, part)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"there is no class {name} in the module {module} ({error})") from None
-    if not isinstance(place, type) or not issubclass(place, luigi.Task):
-        raise ValueError(f"{module}.{name} is not a task class")
+    if not isinstance(place, type) or not issubclass(place, (luigi.Task, Composite)):
+        raise ValueError(f"{module}.{name} is not a class of tasks or configs")
     return place.from_str_params(dict(found.get("params") or {}))
 
 
 def tasks_of_values(task: Any, names: Iterable[str]) -> list[Any]:
-    """Return the tasks that the parameters of these names hold."""
-    return [value for name in names if isinstance(value := getattr(task, name), luigi.Task)]
+    """Return the tasks that the parameters of these names hold, in configs, lists and dicts too."""
+    found: list[Any] = []
+    for name in names:
+        _collect(getattr(task, name), found)
+    return found
+
+
+def _collect(value: Any, found: list[Any]) -> None:
+    if value.__class__ is str:
+        return
+    if isinstance(value, luigi.Task):
+        found.append(value)
+    elif isinstance(value, Composite):
+        if not value._insignificant:
+            for inner in value._objects():
+                _collect(inner, found)
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            _collect(inner, found)
+    elif isinstance(value, tuple):
+        for inner in value:
+            _collect(inner, found)
+
+
+def has_objects(value: Any) -> bool:
+    """Return whether a task or a config is in a value made of tuples and mappings."""
+    if isinstance(value, Mapping):
+        return any([has_objects(inner) for inner in value.values()])
+    if isinstance(value, tuple):
+        return any([has_objects(inner) for inner in value])
+    return isinstance(value, (luigi.Task, Composite))
+
+
+def live(value: Any, memo: dict[Any, Any]) -> Any:
+    """Return the value of a parameter with copies in place of configs, on which attributes can be set.
+
+    Equal configs have one copy in a `memo`.
+    """
+    if isinstance(value, Composite):
+        return value._live_copy(memo)
+    if isinstance(value, tuple):
+        return tuple([live(item, memo) for item in value])
+    if isinstance(value, Mapping):
+        copies = {name: live(item, memo) for name, item in value.items()}
+        if any([copies[name] is not item for name, item in value.items()]):
+            return FrozenOrderedDict(copies)
+    return value
+
+
+@contextmanager
+def live_values(task: Any, names: Iterable[str]) -> Iterator[None]:
+    """Let the parameters of these names, of a task whose body runs, be copies that are its own; see `live`.
+
+    The copies are equal to what they stand for: whoever looks at the task meanwhile finds the same task.
+    """
+    before = {name: task.__dict__[name] for name in names}
+    memo: dict[Any, Any] = {}
+    task.__dict__.update({name: live(value, memo) for name, value in before.items()})
+    try:
+        yield
+    finally:
+        task.__dict__.update(before)

@@ -49,7 +49,7 @@ class _Kind:
     """What the view knows of one class."""
 
     __slots__ = (
-        "aggregator", "demands", "external", "family", "instances_in", "known", "leaf", "luigi", "may_vary", "mode",
+        "aggregator", "demands", "external", "family", "known", "leaf", "luigi", "may_vary", "mode", "objects_in",
         "own_rule", "plain_needs", "skipped", "tracked", "wrapper",
     )  # fmt: skip
 
@@ -68,9 +68,9 @@ class _Kind:
             cls.deps in (luigi.Task.deps, Task.deps) and cls._requires is luigi.Task._requires  # type: ignore[attr-defined]
         )
         # a class that never says what it requires need not be asked
-        self.instances_in = () if self.luigi else blueprint(cls).instances_in
+        self.objects_in = () if self.luigi else blueprint(cls).objects_in
         self.leaf = (
-            data and self.plain_needs and not self.instances_in
+            data and self.plain_needs and not self.objects_in
             and cls.requires is luigi.Task.requires  # type: ignore[attr-defined]
         )  # fmt: skip
         self.demands = (
@@ -214,8 +214,8 @@ class TaskView:
                     facts={"error": f"{type(error).__name__}: {error}"},
                     hint="Mend requires(); nothing was run.",
                 ) from error
-        if kind.instances_in:
-            tasks = list(dict.fromkeys([*tasks_of_values(task, kind.instances_in), *tasks]))
+        if kind.objects_in:
+            tasks = list(dict.fromkeys([*tasks_of_values(task, kind.objects_in), *tasks]))
         kinds, bulk = self._kinds, False
         for need in tasks:
             known = kinds.get(need.__class__)
@@ -226,7 +226,7 @@ class TaskView:
                 raise _no_task(task, need)
             if _newest(need.__class__) is not need.__class__:  # the body must load from the new ones, too
                 node.requires = _renewed(node.requires)
-                values = _renewed(tasks_of_values(task, kind.instances_in))
+                values = _renewed(tasks_of_values(task, kind.objects_in))
                 tasks = list(dict.fromkeys([*values, *flatten(node.requires)]))
                 break
             bulk = bulk or need.__class__.__class__ is not TaskMeta

@@ -28,6 +28,7 @@ from luigi.parameter import ParameterException, ParameterVisibility
 from luigi.task_register import Register, TaskClassException
 
 from d6tpipe import parameters
+from d6tpipe.task_values import Composite, has_objects, is_object_text, object_of, task_text
 
 __all__ = ["canonical", "emit_text", "fast_type", "strict_key", "text"]
 
@@ -102,7 +103,9 @@ def strict_key(param: luigi.Parameter[Any], value: Any) -> Any:
         return value
     if form == "number" and kind is float:
         return value if value < 0 or value > 0 else repr(value)
-    if form == "json" and _enters_id(param):
+    if isinstance(value, Composite) and value._insignificant:
+        return None  # not to be taken for the one that another object has
+    if form == "json" and _enters_id(param) and not has_objects(value):
         return repr(value)  # exact: nothing but JSON's own types can be in it
     if form == "interval":  # luigi's intervals raise when a month is compared with a year
         return (kind, str(value))
@@ -113,7 +116,14 @@ def text(param: luigi.Parameter[Any], value: Any) -> str:
     """Return the text of a canonical value, as it enters the task id and the command line."""
     if param.__class__ is luigi.ChoiceListParameter:
         return parameters.ChoiceListParameter.serialize(param, value)  # type: ignore[arg-type]
+    if isinstance(value, (tuple, FrozenOrderedDict)) and has_objects(value):
+        return json.dumps(value, default=_json)
     return param.serialize(value)
+
+
+def _json(value: Any) -> Any:
+    """Return what stands for a value that JSON has no form for: a frozen mapping, a task, a config."""
+    return dict(value) if isinstance(value, Mapping) else json.loads(task_text(value))
 
 
 def emit_text(param: luigi.Parameter[Any]) -> str | None:
@@ -379,8 +389,12 @@ def _frozen(value: Any, strict: bool) -> Any:
     """
     if value.__class__ in _LEAVES:
         return value
+    if isinstance(value, (luigi.Task, Composite)):
+        return value
     value = _plain(value)
     if isinstance(value, Mapping):
+        if is_object_text(value):
+            return object_of(value)
         pairs = [(_frozen(key, strict), _frozen(item, strict)) for key, item in value.items()]
         if strict and (odd := [key for key, _ in pairs if not isinstance(key, _LEAVES)]):
             raise _Misfit(f"JSON, the form that enters the id, has no keys like {_show(odd[0])}")

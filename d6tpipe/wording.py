@@ -11,6 +11,7 @@ from d6tpipe.definitions import definition
 from d6tpipe.engine.graph import Node
 from d6tpipe.errors import shown
 from d6tpipe.interfaces import Reason, ReasonKind, Standing
+from d6tpipe.task_values import Composite
 from d6tpipe.tasks.external import is_external
 
 __all__ = [
@@ -157,10 +158,11 @@ def columns_of(task: Any, taken: Iterable[str]) -> Mapping[str, str]:
 
 
 def texts_of(task: Any) -> Mapping[str, str]:
-    """Return the significant parameters of a task as text; a task among them by what it is called."""
+    """Return the significant parameters of a task as text; tasks and configs among them as they are shown."""
     texts: Mapping[str, str] = task.to_str_params(only_significant=True)
-    tasks = {name: shown(value) for name in texts if isinstance(value := getattr(task, name, None), luigi.Task)}
-    return {**texts, **tasks} if tasks else texts
+    values = {name: getattr(task, name, None) for name in texts}
+    objects = {name: shown(value) for name, value in values.items() if isinstance(value, (luigi.Task, Composite))}
+    return {**texts, **objects} if objects else texts
 
 
 def without_class(task: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import luigi
 from luigi.parameter import ParameterVisibility
@@ -13,9 +13,10 @@ from luigi.parameter import ParameterVisibility
 from d6tpipe.binding import SHIPPED, binding_for, bound, runs_now
 from d6tpipe.constructor import blueprint
 from d6tpipe.errors import ParameterError
-from d6tpipe.task_values import tasks_of_values
+from d6tpipe.task_values import Composite, tasks_of_values
 from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.tasks.outputs import absolute
+from d6tpipe.typed import Open
 from d6tpipe.values import text
 
 __all__ = ["Task"]
@@ -32,16 +33,20 @@ class _TaskId:
         return found
 
 
-class Task(luigi.Task, metaclass=TaskMeta):
+class Task(luigi.Task, Open, metaclass=TaskMeta):
     """Base of our task classes; use `TaskData` or `TaskAggregator`.
 
     Two tasks are equal when family, significant values and data folder of the workflow are. Equal tasks that are
     alive at the same time are usually one object.
     """
 
-    _binding: Any = None
-    _own_path: str | None = None
-    _own_flows: Mapping[str, Any] | None = None
+    _binding: ClassVar[Any] = None
+    _own_path: ClassVar[str | None] = None
+    _own_flows: ClassVar[Mapping[str, Any] | None] = None
+
+    if TYPE_CHECKING:  # every constructor takes them; see __getattr__
+        path: Any = None
+        flows: Any = None
 
     # luigi sets these three in each instance; set_tracking_url and its kin exist only while the body runs
     set_tracking_url = None
@@ -78,7 +83,7 @@ class Task(luigi.Task, metaclass=TaskMeta):
         values = self.__dict__
         shown = [
             f"{name}={values[name]!r}"
-            if isinstance(values[name], (str, luigi.Task))
+            if isinstance(values[name], (str, luigi.Task, Composite))
             else f"{name}={text(parameter, values[name])}"
             for name, parameter in plan.parameters
             if parameter.significant and parameter.visibility != ParameterVisibility.PRIVATE and name in values
@@ -194,7 +199,7 @@ class Task(luigi.Task, metaclass=TaskMeta):
     def deps(self) -> Any:
         """Return what has to be built first: what `requires` returns, and tasks that are values of parameters."""
         wanted = super().deps()
-        names = blueprint(type(self)).instances_in
+        names = blueprint(type(self)).objects_in
         return [*tasks_of_values(self, names), *wanted] if names else wanted
 
     def input(self) -> Any:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, nullcontext
 from types import FunctionType, GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import luigi
 
 from d6tpipe import labels, plugins
 from d6tpipe.binding import BINDING, FRAME, Frame
 from d6tpipe.constructor import BLUEPRINTS, blueprint, drop_blueprint
-from d6tpipe.errors import DeclarationError, ParameterError
+from d6tpipe.errors import ParameterError
+from d6tpipe.parameter_names import check_name, own_parameters
+from d6tpipe.task_values import live_values
 from d6tpipe.tasks.unbound import has_classes, in_place_of, without_classes
+from d6tpipe.typed import Declaration, declared_parameters
 
 if TYPE_CHECKING:
     from luigi.task_register import Register
@@ -23,8 +26,7 @@ else:
 
 __all__ = ["TaskMeta", "raw_requires"]
 
-RESERVED = frozenset({"job"})
-"""Names that a parameter cannot have: ``self.job`` is the context of a running body."""
+_Task = TypeVar("_Task")
 
 
 class TaskMeta(Register):
@@ -36,15 +38,11 @@ class TaskMeta(Register):
         for method, wrap in _WRAPPERS.items():
             if _is_method(namespace.get(method)):
                 namespace[method] = wrap(namespace[method])
-        parameters: dict[int, str] = {}
-        for attribute, value in namespace.items():
-            if isinstance(value, luigi.Parameter):
-                if parameters.setdefault(id(value), attribute) != attribute:
-                    value = copy.copy(value)
-                namespace[attribute] = _own(value, attribute)
+        declared_parameters(namespace, bases, name)
+        own_parameters(namespace)
         cls = super().__new__(metacls, name, bases, namespace, **kwargs)
         for attribute, value in namespace.items():
-            _check_name(cls, attribute, value)
+            check_name(cls, attribute, value)
         for method, wrap in _WRAPPERS.items():  # of a mixin that is no task of ours
             found = getattr(cls, method, None)
             if _is_method(found) and found is not getattr(luigi.Task, method):
@@ -53,7 +51,7 @@ class TaskMeta(Register):
                     type.__setattr__(cls, method, wrapped)
         return cls
 
-    def __call__(cls, /, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls: type[_Task], /, *args: Any, **kwargs: Any) -> _Task:
         """Return the task with these values; the same object as long as one like it is alive."""
         plan = BLUEPRINTS.get(cls) or blueprint(cls)
         try:
@@ -70,9 +68,11 @@ class TaskMeta(Register):
 
     def __setattr__(cls, name: str, value: Any) -> None:
         """Set a class attribute; a parameter set later learns its name, a method is wrapped as in the class body."""
+        if value.__class__ is Declaration:
+            value = value.parameter(cls, name)
         if isinstance(value, luigi.Parameter):
-            _check_name(cls, name, value)
-            value = _own(value, name)
+            check_name(cls, name, value)
+            value = own_parameters({name: value})[name]
             value.__set_name__(cls, name)
         elif name in _WRAPPERS and _is_method(value):
             value = _WRAPPERS[name](value)
@@ -91,28 +91,6 @@ def _tagged(task: Any, values: Mapping[str, Any]) -> Any:
     if tags:
         labels.set_tags(task, tags)
     return task
-
-
-def _own(parameter: Any, name: str) -> Any:
-    """Return `parameter`, or a copy if it goes by another name already: as a descriptor it knows only one."""
-    return parameter if getattr(parameter, "_attribute_name", name) == name else copy.copy(parameter)
-
-
-def _check_name(cls: type, name: str, value: Any) -> None:
-    if name in RESERVED and isinstance(value, luigi.Parameter):
-        raise DeclarationError(
-            f"A parameter cannot be called '{name}'",
-            task=cls,
-            facts={"reserved": f"self.{name} is the run-time context of a task"},
-            hint=f"Rename the parameter, for example '{name}_name'.",
-        )
-    if isinstance(value, type) and issubclass(value, luigi.Parameter):  # it would be a plain attribute, unnoticed
-        raise DeclarationError(
-            f"'{name}' is a parameter class, not a parameter",
-            task=cls,
-            facts={"declared": f"{name} = {value.__name__}"},
-            hint=f"Add the parentheses: {name} = {value.__name__}().",
-        )
 
 
 # ---- wrapped methods
@@ -215,7 +193,8 @@ def _run(method: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: d
         if note is not None:
             note.enter()
         task._before_run(frame)
-        value = method(task, *args, **kwargs)
+        with _own_values(task):
+            value = method(task, *args, **kwargs)
         if value.__class__ is not GeneratorType:
             task._after_run(frame, value)
             if note is not None:
@@ -233,11 +212,18 @@ def _run(method: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: d
     return _drive(task, value, frame, note) if value.__class__ is GeneratorType else value
 
 
+def _own_values(task: Any) -> Any:
+    names = blueprint(type(task)).configs_in
+    return live_values(task, names) if names else nullcontext()
+
+
 def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame, note: Any) -> Generator[Any, Any, Any]:
     """Step a body that asks for requirements while running, each step bound as `_wrap_run` does."""
     step: Callable[[Any], Any] = body.send
     argument: Any = None
+    values = ExitStack()
     try:
+        values.enter_context(_own_values(task))
         if note is not None:
             note.enter()
         while True:
@@ -266,6 +252,7 @@ def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame, note: Any) -
                 step, argument = body.throw, error
     finally:
         body.close()
+        values.close()
         if note is not None:
             note.leave()
 

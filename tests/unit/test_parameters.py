@@ -15,7 +15,7 @@ import d6tpipe
 from d6tpipe import parameters as ours
 
 date = datetime.date
-OURS = {"TaskInstanceParameter"}  # without a counterpart in luigi
+OURS = {"ConfigParameter", "TaskInstanceParameter"}  # without a counterpart in luigi
 NAMES = [name for name in ours.__all__ if name.endswith("Parameter") and name not in OURS]
 
 
