@@ -21,6 +21,7 @@ __all__ = [
     "Unanswered",
     "binding_for",
     "bound",
+    "frame_of",
     "runs_now",
 ]
 
@@ -73,18 +74,30 @@ class Frame:
         How many bodies the run may have under way; what this body has built together is built so, too.
     answered : frozenset of tasks
         What the body has asked for before it had to begin again; all complete.
+    run_id : str
+        Empty outside a run.
+    attempt : int
+    seconds : float or None
+        How long the body may take, and `begun`: when it began, by the monotonic clock.
+    job : jobs.Job or None
+        What the body has as ``self.job``, once it has asked for it.
     """
 
     __slots__ = (
         "answered",
         "asked",
+        "attempt",
+        "begun",
         "bound",
         "entered",
         "folders",
+        "job",
         "n_workers",
         "outer",
         "requires",
+        "run_id",
         "saved",
+        "seconds",
         "stale",
         "task",
         "written",
@@ -108,18 +121,28 @@ class Frame:
         self.stale: str | None = None
         self.answered: frozenset[Any] = frozenset()
         self.n_workers = 1
+        self.run_id = ""
+        self.attempt = 1
+        self.seconds: float | None = None
+        self.begun = 0.0
+        self.job: Any = None
 
 
 BINDING: ContextVar[Binding | None] = ContextVar("d6tpipe_binding", default=None)
 FRAME: ContextVar[Frame | None] = ContextVar("d6tpipe_frame", default=None)
 
 
-def runs_now(task: Any) -> bool:
-    """Return whether the body of a task is being run, perhaps around the one that asks."""
+def frame_of(task: Any) -> Frame | None:
+    """Return the frame of the body of a task that is being run, perhaps around the one that asks."""
     frame = FRAME.get()
     while frame is not None and frame.task is not task:
         frame = frame.outer
-    return frame is not None
+    return frame
+
+
+def runs_now(task: Any) -> bool:
+    """Return whether the body of a task is being run, perhaps around the one that asks."""
+    return frame_of(task) is not None
 
 
 LOADING: ContextVar[bool] = ContextVar("d6tpipe_loading", default=False)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import partial
-from time import perf_counter
+from time import monotonic, perf_counter
 from types import GeneratorType
 from typing import Any
 
@@ -108,6 +108,7 @@ class BodyRunner:
         Where messages and progress of the bodies go to.
     n_workers : int
         How many bodies the run may have under way.
+    run_id : str
     """
 
     def __init__(
@@ -116,8 +117,9 @@ class BodyRunner:
         capture: Capture | None = None,
         status: Status | None = None,
         n_workers: int = 1,
+        run_id: str = "",
     ) -> None:
-        self._n_workers = n_workers
+        self._n_workers, self._run_id = n_workers, run_id
         self._folders: set[str] = set()
         self._stale = stale
         self._capture = capture
@@ -133,7 +135,7 @@ class BodyRunner:
         for folder in self._folders:
             files.sweep(folder)
 
-    def __call__(self, node: Any, used: bool) -> Outcome:
+    def __call__(self, node: Any, used: bool, attempt: int = 1) -> Outcome:
         """Run the body of ``node.task``.
 
         Parameters
@@ -141,19 +143,26 @@ class BodyRunner:
         node : NodeLike
         used : bool
             Whether another task of the run waits for the output.
+        attempt : int
 
         Raises
         ------
         KeyboardInterrupt
             The only exception that is not turned into a failure.
         """
-        return self.body(node, used).start()
+        return self.body(node, used, attempt=attempt).start()
 
-    def body(self, node: Any, used: bool, answered: Sequence[Any] = ()) -> _Body:
-        """Return a body to be started; what it asks for of `answered` is known to be complete."""
+    def body(
+        self, node: Any, used: bool, answered: Sequence[Any] = (), attempt: int = 1, seconds: float | None = None
+    ) -> _Body:
+        """Return a body to be started; what it asks for of `answered` is known to be complete.
+
+        `seconds`: how long it may take.
+        """
         record = None if self._capture is None else self._capture.task()
         body = _Body(node, used, self._folders, answered, self._stale, record, self.status)
-        body.frame.n_workers = self._n_workers
+        body.frame.n_workers, body.frame.run_id = self._n_workers, self._run_id
+        body.frame.attempt, body.frame.seconds = attempt, seconds
         return body
 
 
@@ -282,6 +291,8 @@ class _Body:
         _hook(task, self.status)
         token = FRAME.set(self.frame)
         before, begin = self.seconds, perf_counter()
+        if not self.frame.begun:
+            self.frame.begun = monotonic()
         try:
             value = work()
             if value.__class__ is GeneratorType and self.generator is None:
@@ -293,6 +304,8 @@ class _Body:
             outcome = self._finish()
             outcome.bound = self.frame.bound
             if outcome.failure is None:
+                if self.frame.job is not None:
+                    self.frame.job.finish()
                 task.on_success()
             else:
                 self._tell_failure(outcome.failure.error)

@@ -440,7 +440,7 @@ class Dispatcher:
     def _begin(self, work: _Work) -> None:
         place, node = work.place, work.node
         if place.in_process:
-            self._start_here(work, lambda: self._bodies(node, work.used))
+            self._start_here(work, lambda: self._bodies(node, work.used, work.attempt))
             return
         if isinstance(node.task, TaskAggregator):  # nothing runs
             self._settled(work, self._bodies(node, work.used))
@@ -463,7 +463,8 @@ class Dispatcher:
     def _payload(self, work: _Work) -> tuple[Any, ...]:
         """Return the arguments of `worker.run`; for a worker without the data folder what `worker.run_shipped` adds."""
         place, node = work.place, work.node
-        item, blobs = place.encoder.item(node, work.used, work.answered, place.affinity and not place.remote)
+        keep = place.affinity and not place.remote
+        item, blobs = place.encoder.item(node, work.used, work.answered, keep, work.attempt, work.seconds)
         args = place.encoder.header, item, *blobs
         if not place.remote:
             return args

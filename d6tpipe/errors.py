@@ -258,6 +258,10 @@ class TaskTimeoutError(BuildError, TimeoutError):
     """A body took longer than its ``worker_timeout``."""
 
 
+class NotRunningError(PipeError, AttributeError):
+    """Something that a task has only while its body runs was asked for outside of it."""
+
+
 class BodyError(BuildError):
     """Stands for what a body raised in a worker, where that cannot be pickled; the message tells its text."""
 

@@ -265,7 +265,7 @@ def run(
         ledger = ClaimingLedger(ledger, mirror, missing_input)
         refuse = ledger.refuse
     capture = PythonCapture()
-    bodies = BodyRunner(stale, capture, mirror, choice.n_workers)
+    bodies = BodyRunner(stale, capture, mirror, choice.n_workers, run_id)
     dispatcher = Dispatcher(
         choice,
         bodies,

@@ -144,7 +144,15 @@ class Encoder:
 
     # ---- per task
 
-    def item(self, node: Any, used: bool, answered: Sequence[Any], keep: bool) -> tuple[bytes, list[Shared]]:
+    def item(
+        self,
+        node: Any,
+        used: bool,
+        answered: Sequence[Any],
+        keep: bool,
+        attempt: int = 1,
+        seconds: float | None = None,
+    ) -> tuple[bytes, list[Shared]]:
         """Return what a worker needs to run the body of a node, and the values in memory that it reads.
 
         Parameters
@@ -156,6 +164,9 @@ class Encoder:
             Complete: what the body asked for in earlier attempts.
         keep : bool
             The worker can keep a body that waits.
+        attempt : int
+        seconds : float, optional
+            How long the body may take.
 
         Raises
         ------
@@ -165,7 +176,8 @@ class Encoder:
         task = node.task
         self._place(task.__class__)
         inputs, blobs = self.inputs([need.task for need in node.needs] + list(answered))
-        content = (task, node.requires, used, self._codes[task.__class__], inputs, tuple(answered), keep)
+        content = (task, node.requires, used, self._codes[task.__class__], inputs, tuple(answered), keep,
+                   attempt, seconds)  # fmt: skip
         try:
             return self._dumps(content), blobs
         except PipeError:

@@ -66,6 +66,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "encoder": "d6tpipe.payloads:Encoder",
         "get_pipe": "d6tpipe.pipes:get_pipe",
         "interrupted": "d6tpipe.integrity:interrupted",
+        "job": "d6tpipe.jobs:Job",
         "tolerance_of": "d6tpipe.declared:tolerance_of",
         "verify": "d6tpipe.integrity:verify",
         "hand_run": "d6tpipe.hand_runs:HandRun",

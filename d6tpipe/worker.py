@@ -111,7 +111,8 @@ class _Run:
         self.settings = header["settings"]
         self.base, self.main = header["base"], header["main"]
         self.cwd, self.environ, self.path = header["cwd"], header["environ"], header["path"]
-        self.bodies = BodyRunner(header["stale"], _capture(), _status_of(header["scheduler"]), header["n_workers"])
+        self.bodies = BodyRunner(header["stale"], _capture(), _status_of(header["scheduler"]), header["n_workers"],
+                                 self.run_id)  # fmt: skip
         self.checked: set[tuple[type, Any]] = set()
         self.at_home = header["process"] == this_process()  # a pool of threads, say
         # what earlier runs have left in memory says nothing about this one
@@ -224,13 +225,13 @@ def run(header: bytes, item: bytes, *memory: bytes) -> TaskResult:
 
 
 def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
-    task, requires, used, code, inputs, answered, keep = item
+    task, requires, used, code, inputs, answered, keep, attempt, seconds = item
     if code is not None and (task.__class__, code) not in place.checked:
         _check_code(task, code)
         place.checked.add((task.__class__, code))
     if not place.at_home:
         _take_in(inputs, memory)
-    body = place.bodies.body(_Node(task, requires), used, answered)
+    body = place.bodies.body(_Node(task, requires), used, answered, attempt, seconds)
     store = store_of(task)
     with nullcontext() if store.root == MEMORY or mirrored() else store.locks.borrow(task.task_id):
         return _receipt(place, body, _counted(body.start), keep)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import luigi
 from luigi.parameter import ParameterVisibility
 
-from d6tpipe.binding import SHIPPED, binding_for, bound, runs_now
+from d6tpipe import plugins
+from d6tpipe.binding import SHIPPED, binding_for, bound, frame_of, runs_now
 from d6tpipe.constructor import blueprint
-from d6tpipe.errors import ParameterError
+from d6tpipe.errors import NotRunningError, ParameterError
 from d6tpipe.task_values import Composite, tasks_of_values
 from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.tasks.outputs import absolute
@@ -100,10 +101,24 @@ class Task(luigi.Task, Open, metaclass=TaskMeta):
             return binding.flows if binding is not None and binding.flows else self._own_flows
         if name == "persists":
             return self.persist
+        if name == "job":
+            return self._job()
         if name in ("inputs", "iterInput") and runs_now(self):  # only while the body runs: luigi's clone would copy it
             return getattr(self, f"_{name}")
         # With name and obj Python's own message suggests the nearest name.
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+    def _job(self) -> Any:
+        frame = frame_of(self)
+        if frame is None:
+            raise NotRunningError(
+                "self.job is there only while run() runs",
+                task=self,
+                hint="Outside of it: d6tpipe.log(task), d6tpipe.tags(task), task.outputPath().",
+            )
+        if frame.job is None:
+            frame.job = plugins.load("services", "job")(frame)
+        return frame.job
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in blueprint(type(self)).by_name:
@@ -135,7 +150,8 @@ class Task(luigi.Task, Open, metaclass=TaskMeta):
         values = {name: self.__dict__[name] for name in plan.by_name}
         binding = self._binding
         bind = None if binding is None else (binding.path, binding.flows)
-        return _rebuild, (type(self), values, bind, self._own_path, self._own_flows)
+        told = {name: self.__dict__[name] for name in _LABELS if name in self.__dict__}
+        return _rebuild, (type(self), values, bind, self._own_path, self._own_flows, told)
 
     # ---- running by hand
 
@@ -238,11 +254,24 @@ def _shipped(targets: Any) -> Any:
     return moved
 
 
-def _rebuild(cls: type, values: dict[str, Any], bind: tuple[Any, Any] | None, path: str | None, flows: Any) -> Any:
+_LABELS = ("_ids", "_tags", "_marks")  # see labels.py
+
+
+def _rebuild(
+    cls: type,
+    values: dict[str, Any],
+    bind: tuple[Any, Any] | None,
+    path: str | None,
+    flows: Any,
+    told: Mapping[str, Any],
+) -> Any:
     extra: dict[str, Any] = {}
     if path is not None:
         extra["path"] = path
     if flows:
         extra["flows"] = flows
     with bound(None if bind is None else binding_for(*bind)):
-        return cls(**values, **extra)
+        task: Any = cls(**values, **extra)
+    for name, value in told.items():
+        task.__dict__.setdefault(name, value)
+    return task

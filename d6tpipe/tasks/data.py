@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import os
 import pickle
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
@@ -23,7 +24,7 @@ from d6tpipe.tasks.aggregator import TaskAggregator
 from d6tpipe.tasks.base import Task
 from d6tpipe.tasks.external import is_external
 from d6tpipe.tasks.meta import ensure_folders, raw_requires
-from d6tpipe.tasks.outputs import folder, has_older_name, layout, targets
+from d6tpipe.tasks.outputs import folder, has_older_name, job_folder, layout, targets
 from d6tpipe.tasks.unbound import class_meant, outside_a_body
 
 __all__ = ["TaskData"]
@@ -126,6 +127,8 @@ class TaskData(Task):
                 target.invalidate()
             elif target.exists():
                 target.remove()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            shutil.rmtree(job_folder(self))
         return True
 
     # ---- saving

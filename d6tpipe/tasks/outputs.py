@@ -20,6 +20,7 @@ __all__ = [
     "absolute",
     "folder",
     "in_mirror",
+    "job_folder",
     "layout",
     "localized",
     "locate",
@@ -156,6 +157,11 @@ def option(task: Any, plan: Blueprint, name: str, default: Any = None) -> Any:
 def folder(task: Any) -> str:
     """Return the folder of a task's outputs, without making it."""
     return locate(task)[0]
+
+
+def job_folder(task: Any) -> str:
+    """Return where the extra files of a task lie, beside its outputs; nothing is made."""
+    return os.path.join(folder(task), file_name(task.task_id, "job", "files"))
 
 
 def stated_path(task: Any) -> str | None:

@@ -1,0 +1,201 @@
+"""``self.job`` in a running body: a folder for files, progress, a logger, and facts about the run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from time import monotonic
+from types import MappingProxyType
+from typing import Any, TypeVar, overload
+
+from d6tpipe import plugins
+from d6tpipe.declared import class_option
+from d6tpipe.errors import ParameterError, StorageError, shown
+from d6tpipe.graphs import tags
+from d6tpipe.tasks.outputs import job_folder
+
+__all__ = ["Job"]
+
+_Item = TypeVar("_Item")
+
+
+class Job:
+    """What a body finds as ``self.job`` while it runs.
+
+    Attributes
+    ----------
+    label : str
+        The task as it is shown.
+    tags : mapping of str to object
+        Its tags and those of what it needs; the nearer one counts.
+    seed : int
+        Less than 2 ** 32; the same for a task whenever and wherever it runs, another one for another task.
+    attempt : int
+        1, or more where ``retry_count`` lets a body be tried again.
+    run_id : str
+        The same for all bodies of a run; empty if nobody's run has started the body.
+    log : logging.Logger
+        Named after the class; what it gets is part of `d6tpipe.log`.
+    """
+
+    def __init__(self, frame: Any) -> None:
+        self._task = frame.task
+        self.attempt: int = frame.attempt
+        self.run_id: str = frame.run_id
+        self._end = None if frame.seconds is None else frame.begun + frame.seconds
+        self._levels: list[float] = []  # of each loop around: what was done when its present step began
+        self._counts: list[int] = []  # and how many steps it has
+
+    def __repr__(self) -> str:
+        return f"<Job of {self.label}, attempt {self.attempt}>"
+
+    @property
+    def label(self) -> str:
+        return shown(self._task)
+
+    @cached_property
+    def tags(self) -> Mapping[str, Any]:
+        return MappingProxyType(tags(self._task))
+
+    @property
+    def seed(self) -> int:
+        return int.from_bytes(blake2b(self._task.task_id.encode(), digest_size=4).digest(), "big")
+
+    @cached_property
+    def log(self) -> logging.Logger:
+        cls = type(self._task)
+        return logging.getLogger(f"{cls.__module__}.{cls.__qualname__}")
+
+    def random(self) -> random.Random:
+        """Return a generator of random numbers that begins at the seed, for this body alone."""
+        return random.Random(self.seed)
+
+    # ---- files
+
+    @cached_property
+    def dir(self) -> Path:
+        """Folder for files besides the outputs: empty when the body begins, deleted by ``reset()``.
+
+        With ``resumable = True`` in the class what an earlier attempt has left stays there, until one succeeds and
+        the next begins from nothing.
+        """
+        place = job_folder(self._task)
+        resumable = class_option(type(self._task), "resumable", False)
+        finished = os.path.join(place, _FINISHED)
+        try:
+            if os.path.isdir(place) and (not resumable or os.path.exists(finished)):
+                shutil.rmtree(place)
+            os.makedirs(place, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                "The folder of a job cannot be made",
+                task=self._task,
+                facts={"path": place, "reason": error.strerror or error},
+                hint="Check who may write there.",
+            ) from error
+        return Path(place)
+
+    def artifact(self, name: str) -> Path:
+        """Return the path of a file in `dir`, such as ``"plots/loss.png"``; folders above it are made.
+
+        Raises
+        ------
+        ParameterError
+            The name leads out of the folder.
+        """
+        path = self.dir / name
+        if not name or Path(os.path.normpath(path)).parts[: len(self.dir.parts)] != self.dir.parts or path == self.dir:
+            raise ParameterError(
+                "artifact() takes a name within the folder of the job",
+                task=self._task,
+                facts={"name": repr(name), "folder": self.dir},
+                hint='Write self.job.artifact("plots/loss.png").',
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    # ---- how far it is
+
+    def remaining_time(self) -> float | None:
+        """Return the seconds until the body would be stopped (``worker_timeout``); None if it may take forever."""
+        return None if self._end is None else max(0.0, self._end - monotonic())
+
+    @overload
+    def progress(self, done: float, message: str = ...) -> None: ...
+
+    @overload
+    def progress(self, done: Iterable[_Item], message: str = ...) -> Iterator[_Item]: ...
+
+    def progress(self, done: Any, message: str = "") -> Any:
+        """Tell how far the body is, to whoever shows it: luigi's scheduler, if the run has one.
+
+        Parameters
+        ----------
+        done : float or iterable
+            The part that is done, from 0 to 1; or what a loop goes over: ``for epoch in self.job.progress(range(9))``.
+            A loop in such a loop counts as part of the step of the outer one.
+        message : str, optional
+
+        Raises
+        ------
+        ParameterError
+            A number that is not between 0 and 1.
+        """
+        if isinstance(done, Iterable):
+            return self._steps(done, message)
+        if not 0 <= done <= 1:
+            raise ParameterError(
+                "progress() takes a part of the whole",
+                task=self._task,
+                facts={"got": done},
+                hint="Give a number from 0 to 1, or what the loop goes over.",
+            )
+        self._tell(float(done), message)
+        return None
+
+    def _steps(self, items: Iterable[Any], message: str) -> Iterator[Any]:
+        count = len(items) if isinstance(items, Sized) else 0
+        level = len(self._levels)
+        below = self._width(level)
+        start = self._levels[-1] if self._levels else 0.0
+        self._levels.append(start)
+        self._counts.append(count)
+        try:
+            for number, item in enumerate(items):
+                if count:
+                    self._levels[level] = start + below * number / count
+                    self._tell(self._levels[level], f"{message} {number + 1}/{count}".strip())
+                yield item
+            if count:
+                self._tell(start + below, message)
+        finally:
+            del self._levels[level:], self._counts[level:]
+
+    def _width(self, level: int) -> float:
+        """Return which part of the whole one step of the loops around is."""
+        width = 1.0
+        for count in self._counts[:level]:
+            width /= count or 1
+        return width
+
+    def _tell(self, part: float, message: str) -> None:
+        for name, value in (("set_progress_percentage", round(part * 100, 2)), ("set_status_message", message)):
+            tell = self._task.__dict__.get(name)
+            if tell is not None and value != "":
+                tell(value)
+
+    # ---- at its end
+
+    def finish(self) -> None:
+        """Note that the body has succeeded: the next attempt begins from nothing."""
+        if "dir" in self.__dict__ and class_option(type(self._task), "resumable", False):
+            plugins.load("files", "local").write_stream(str(self.dir / _FINISHED), lambda sink: sink.write(b""))
+
+
+_FINISHED = ".finished"
