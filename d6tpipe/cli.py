@@ -113,7 +113,7 @@ def _run(
     select, marks = selection_asked()
     sys.stdout.flush()
     result = flow.run(
-        selection.tasks,
+        selection.members,
         select=select,
         marks=marks,
         forced_all=force,

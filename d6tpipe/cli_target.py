@@ -18,12 +18,12 @@ from typing import Any
 
 import click
 import luigi
-from luigi.task import flatten
 
 import d6tpipe
 from d6tpipe import functional
 from d6tpipe.cli_shared import selection_asked
 from d6tpipe.errors import ParameterError, PipeError, is_ours
+from d6tpipe.graphs import asked_for
 from d6tpipe.identity import nearest
 from d6tpipe.labels import ids_of
 from d6tpipe.selection import narrowed
@@ -69,6 +69,7 @@ class _Found:
     parameters: Mapping[str, Any]  # name to parameter object
     make: Callable[[Mapping[str, str]], list[Any]]  # values as text, of its own parameters only
     lacks: Callable[[Mapping[str, str]], str]  # why it cannot be made from these values; "" if it can
+    sweeps: Sequence[Sweep] = ()  # those that it is made of
 
 
 def _of_class(name: str, cls: Any) -> _Found:
@@ -126,7 +127,9 @@ def _of_thing(name: str, thing: Any) -> list[_Found] | None:
         return [_of_workflow(name, thing)]
     if isinstance(thing, Sweep):
         kinds = " and ".join(sorted(cls.__name__ for cls in thing.classes))
-        return [_of_tasks(name, "sweep", f"{len(thing)} x {kinds}", thing.tasks)]
+        found = _of_tasks(name, "sweep", f"{len(thing)} x {kinds}", thing.tasks)
+        found.sweeps = [thing]
+        return [found]
     if isinstance(thing, functional.Workflow):
         return [_of_class(step, cls) for step, cls in thing.steps.items()]
     return None
@@ -160,9 +163,11 @@ def _named(module: ModuleType, name: str) -> list[_Found]:
         flows = [v for v in vars(module).values() if isinstance(v, functional.Workflow)]
         found = [_of_class(name, f.steps[name]) for f in flows if name in f.steps] or None
     if found is None and isinstance(thing, (list, tuple, Mapping)):
-        tasks = flatten(thing)
-        if tasks and all(isinstance(task, luigi.Task) for task in tasks):
+        members = list(thing.values()) if isinstance(thing, Mapping) else list(thing)
+        if members and all(isinstance(one, (luigi.Task, Sweep)) for one in members):
+            tasks, sweeps = asked_for(members)
             found = [_of_tasks(name, "task", f"{len(tasks)} tasks", tasks)]
+            found[0].sweeps = [sweep for sweep, _ in sweeps]
     if found is None:
         raise click.UsageError(
             f"{name} is not a task, an aggregator or a workflow, but a {type(thing).__name__}: {thing!r:.80}"
@@ -364,6 +369,13 @@ class Selection:
     texts: dict[str, str]
     tasks: list[Any]
 
+    @property
+    def members(self) -> list[Any]:
+        """The tasks, with the sweeps that they are from: what a run is asked for."""
+        sweeps = [] if self.texts else [sweep for one in self.found for sweep in one.sweeps]
+        known = {task for sweep in sweeps for task in sweep.tasks}
+        return [*sweeps, *[task for task in self.tasks if task not in known]]
+
 
 def open_target(target: str, words: Sequence[str], folder: str | None) -> Selection:
     """Import a target and find out what it holds and what the words after it say; no task is made.
@@ -406,6 +418,8 @@ def select_tasks(target: str, words: Sequence[str], folder: str | None, narrow: 
         if name not in made:
             click.echo(f"left out: {name} ({reason})", err=True)
     selection.tasks = list(dict.fromkeys(selection.tasks))
+    if not selection.tasks and named:
+        raise _NothingSelected(f"{target} holds no tasks.")
     if not selection.tasks:
         raise _NothingSelected("Nothing to do is left: give the parameters above, or name one: TARGET:Name.")
     select, marks = selection_asked()

@@ -44,7 +44,7 @@ class World(Protocol):
     """The tasks that a selection chooses from, numbered from 0; only what an expression uses is asked for.
 
     A world may also have ``index_of_id(id)``, which returns the tasks of an id without a look at every task, and
-    ``called(item, path)``, which returns what the value of a parameter is called beside its text, or None.
+    ``called(item, path)``, which returns what the value of a parameter is called beside its text.
     """
 
     @property
@@ -232,7 +232,7 @@ class Comparison(Node):
             if value is not MISSING:
                 anybody = True
                 try:
-                    if called is not None and called(item, path) == self.literal.text:
+                    if called is not None and self.literal.text in called(item, path):
                         if self.sign == "=":
                             found.add(item)
                     elif holds(value):

@@ -201,12 +201,13 @@ def run(
     show_capture = settings.show_capture if show_capture is None else show_capture
     _check_show_capture(show_capture)
     begin = perf_counter()
-    roots, spare = asked_for(tasks)
+    roots, sweeps = asked_for(tasks)
     if select is not None or marks is not None:
         from d6tpipe.selection import narrowed
 
         roots = narrowed(roots, select, marks)
-        spare = [(len(roots), sum([allowed for _, allowed in spare]))]
+        chosen = set(roots)
+        sweeps = [(sweep, [task for task in members if task in chosen]) for sweep, members in sweeps]
     run_id = new_run_id()
     examiner = Examiner(Policy(stale, freeze, no_freeze, stale_ok), run_id)
     graph, goals, view = build_graph(roots, prune=not forcing, examiner=examiner)
@@ -227,8 +228,13 @@ def run(
 
     def finish() -> Result:
         nodes = graph.order
-        allowed = spare if view.tolerant or any([some for _, some in spare]) else None
-        result = Result(nodes, failures, perf_counter() - begin, dry_run, goals, show_capture, allowed)
+        tolerated = [
+            (set(map(graph.find, members)), sweep.allowed_of(len(members)))
+            for sweep, members in sweeps
+            if sweep.tolerance
+        ]
+        spare = tolerated if tolerated or view.tolerant else None
+        result = Result(nodes, failures, perf_counter() - begin, dry_run, goals, show_capture, spare)
         if summarised and (result.ok or not abort):
             print(result.summary_text)
         return result

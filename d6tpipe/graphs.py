@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import luigi
 
-from d6tpipe.engine.freshness import judge
+from d6tpipe.engine.freshness import is_lost, judge
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.errors import GraphError
 from d6tpipe.examiner import Examiner
@@ -17,7 +17,7 @@ from d6tpipe.labels import own_tags
 from d6tpipe.policy import Policy
 from d6tpipe.taskview import TaskView
 
-__all__ = ["as_tasks", "asked_for", "build_graph", "no_collection", "tags"]
+__all__ = ["as_tasks", "asked_for", "build_graph", "lost_among", "no_collection", "tags"]
 
 
 @contextmanager
@@ -40,27 +40,26 @@ def as_tasks(tasks: Any) -> list[Any]:
     return asked_for(tasks)[0]
 
 
-def asked_for(tasks: Any) -> tuple[list[Any], list[tuple[int, int]]]:
-    """Return what `as_tasks` does; and how many tasks each member stands for, and how many of them may fail."""
+def asked_for(tasks: Any) -> tuple[list[Any], list[tuple[Any, list[Any]]]]:
+    """Return what `as_tasks` does; and each sweep among the members, with its tasks."""
     if isinstance(tasks, Mapping) and not hasattr(tasks, "task_at"):
         tasks = tasks.values()
     if isinstance(tasks, (type, str, luigi.Task)) or hasattr(tasks, "task_at") or not isinstance(tasks, Iterable):
         tasks = [tasks]
     found: list[Any] = []
-    shares: list[tuple[int, int]] = []
+    sweeps: list[tuple[Any, list[Any]]] = []
     for member in tasks:
         if isinstance(member, luigi.Task):
             found.append(member)
-            shares.append((1, 0))
         elif hasattr(member, "task_at"):
-            found += member.tasks
-            shares.append((len(member), member.allowed))
+            sweeps.append((member, member.tasks))
+            found += sweeps[-1][1]
         else:
             made = f"Make an instance: {member.__name__}(...)." if isinstance(member, type) else ""
             raise GraphError(
                 "This is not a task", facts={"got": repr(member)}, hint=made or "Pass tasks, or a list of tasks."
             )
-    return found, shares
+    return found, sweeps
 
 
 def build_graph(
@@ -91,6 +90,12 @@ def build_graph(
         if judged:
             judge(view.graph.order, view)
     return view.graph, goals, view
+
+
+def lost_among(tasks: Sequence[Any]) -> set[int]:
+    """Return the places of those tasks that are not complete because a body has failed."""
+    _, goals, _ = build_graph(tasks)
+    return {place for place, node in enumerate(goals) if not node.complete and is_lost(node)}
 
 
 def tags(task: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from d6tpipe.errors import ParameterError, told
 from d6tpipe.identity import nearest
-from d6tpipe.points import Point
+from d6tpipe.points import Point, value_text
 
 __all__ = ["IdWriter"]
 
@@ -81,22 +81,21 @@ class IdWriter:
         """
         texts = point.texts
         if self._template is None:
-            return ",".join([f"{name}={texts.get(name, '')}" for name in self._varying]) or self._name
+            return ",".join([f"{name}={self._text(texts, name)}" for name in self._varying]) or self._name
         if self.needs_values:
             return self._formatted(point, self._template)
-        fixed = self._fixed
         return "".join(
-            [
-                literal + ("" if field is None else texts[field] if field in texts else str(fixed.get(field, "")))
-                for literal, field in self._parts
-            ]
+            [literal + ("" if field is None else self._text(texts, field)) for literal, field in self._parts]
         )
+
+    def _text(self, texts: Mapping[str, str], name: str) -> str:
+        found = texts.get(name)
+        return value_text(self._fixed.get(name, "")) if found is None else found
 
     def _formatted(self, point: Point, template: str) -> str:
         words: dict[str, Any] = {}
         for name, value in {**self._fixed, **point.values}.items():
-            word = words[name] = _Value(point.texts.get(name, str(value)))
-            word.value = value
+            words[name] = _Value(point.texts[name] if name in point.texts else value_text(value), value)
         try:
             return template.format_map(words)
         except (AttributeError, ValueError, TypeError, KeyError) as error:
@@ -107,13 +106,28 @@ class IdWriter:
             ) from error
 
 
-class _Value(str):
-    """The text of a value in a template; with a format (``{lr:.2f}``) or an attribute (``{data.subset}``) the value."""
+class _Value:
+    """A value in a template: its text; with a format, a name or a key (``{lr:.2f}``, ``{data.subset}``) the value's."""
 
-    value: Any
+    def __init__(self, text: str, value: Any) -> None:
+        self.__dict__.update(text=text, value=value)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__dict__":
+            return object.__getattribute__(self, name)
+        found = getattr(self.__dict__["value"], name)
+        if callable(found) and not isinstance(found, type):  # it would be told with an address
+            raise AttributeError(f"'{name}' is a method")
+        return found
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.__dict__["value"][key]
+
+    def __str__(self) -> str:
+        return str(self.__dict__["text"])
+
+    def __repr__(self) -> str:
+        return repr(self.__dict__["value"])
 
     def __format__(self, form: str) -> str:
-        return format(self.value, form) if form else str(self)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.value, name)
+        return format(self.__dict__["value"], form) if form else str(self)

@@ -10,7 +10,10 @@ from typing import Any
 
 from d6tpipe.errors import ParameterError
 
-__all__ = ["Tag", "add_id", "check_id", "ids_of", "marks_of", "own_tags", "set_marks", "set_tags", "tag"]
+__all__ = [
+    "Tag", "add_called", "add_id", "called", "check_id", "check_marks", "ids_of", "marks_of", "own_tags", "set_marks",
+    "set_tags", "tag",
+]  # fmt: skip
 
 _LONGEST = 200
 
@@ -92,6 +95,30 @@ def tag(value: Any) -> Any:
     global tagging
     tagging = True
     return value if isinstance(value, Tag) else Tag(value)
+
+
+def check_marks(marks: Any) -> None:
+    """Raise ParameterError for what ``marks=`` of a sweep cannot be: it is words, or words by id."""
+    for words in marks.values() if isinstance(marks, Mapping) else [marks]:
+        several = [words] if isinstance(words, str) else words
+        if words is None or (isinstance(several, Iterable) and all(isinstance(word, str) for word in several)):
+            continue
+        raise ParameterError(
+            "marks= is words, or words by id", facts={"got": repr(words)}, hint='Write marks={"data_0": "slow"}.'
+        )
+
+
+def add_called(task: Any, name: str, key: str) -> None:
+    """Note what a sweep calls the value of a parameter of a task."""
+    known = task.__dict__.setdefault("_called", {})
+    if key not in known.get(name, ()):
+        known[name] = (*known.get(name, ()), key)
+
+
+def called(task: Any, name: str) -> tuple[str, ...]:
+    """Return what sweeps call the value of a parameter of a task."""
+    found: tuple[str, ...] = task.__dict__.get("_called", {}).get(name, ())
+    return found
 
 
 def set_marks(task: Any, marks: Iterable[str] | str) -> None:

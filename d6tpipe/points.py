@@ -64,7 +64,7 @@ class Points(Sequence[Point]):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return Listed([self[i].values for i in range(*index.indices(len(self)))])
+            return Picked(self, range(*index.indices(len(self))))
         if index < 0:
             index += len(self)
         if not 0 <= index < len(self):
@@ -246,6 +246,22 @@ class Joined(Points):
             index -= len(part)
 
 
+class Picked(Points):
+    """Some points of others, by their places."""
+
+    def __init__(self, points: Points, places: Sequence[int]) -> None:
+        self._points, self._places, self.names = points, places, points.names
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def axes(self) -> Iterator[Axis]:
+        yield from self._points.axes()
+
+    def fill(self, index: int, point: Point) -> None:
+        self._points.fill(self._places[index], point)
+
+
 class Listed(Points):
     """Points that are written out, as dicts of values."""
 
@@ -360,7 +376,7 @@ def value_text(value: Any) -> str:
         return str(value)
     if isinstance(value, luigi.Task):
         ids = value.__dict__.get("_ids")
-        return str(ids[0]) if ids else value.task_id.rpartition("_")[2]
+        return str(ids[-1]) if ids else value.task_id.rpartition("_")[2]
     if isinstance(value, Composite):
         name: str = value.config_id  # type: ignore[attr-defined]
         return name if len(name) <= _LONGEST else name.rpartition("_")[2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import islice
 from typing import Any
 
@@ -61,7 +61,7 @@ class Result:
         dry: bool = False,
         goals: Sequence[Node] = (),
         show_capture: str = "all",
-        spare: Sequence[tuple[int, int]] | None = None,
+        spare: Sequence[tuple[Set[Node | None], int]] | None = None,
     ) -> None:
         self._nodes = nodes
         self._show_capture = show_capture  # what of the output of failed tasks is part of the texts
@@ -80,9 +80,11 @@ class Result:
                 self.counts[State.SKIPPED] and any([node.state is State.SKIPPED and not node.excused for node in nodes])
             )
         )
-        if not self.ok and spare is not None:  # some failures are tolerated: so many of so many goals, part by part
-            asked = iter(goals)
-            self.ok = all([sum([goal.state in _BAD for goal in islice(asked, n)]) <= some for n, some in spare])
+        self._spare = spare
+        if not self.ok and spare is not None:  # some failures are tolerated: so many of these goals, none of the others
+            bad = {goal for goal in goals if goal.state in _BAD}
+            excused = [bad & members for members, most in spare if len(bad & members) <= most]
+            self.ok = not bad.difference(*excused)
 
     def __bool__(self) -> bool:
         return self.ok
@@ -122,7 +124,8 @@ class Result:
         found = {}
         for name, tasks in groups.items():
             members: dict[Node, None] = {}
-            stack = list(islice(goals, len(tasks)))
+            asked = list(islice(goals, len(tasks)))
+            stack = list(asked)
             while stack:
                 node = stack.pop()
                 if node not in members:
@@ -132,7 +135,7 @@ class Result:
             nodes = sorted(members, key=place.__getitem__)
             failures = [node.failure for node in nodes if node.state in FAILURES and node.failure is not None]
             failures.sort(key=lambda failure: order[id(failure)])
-            found[name] = Result(nodes, failures, self.seconds, self._dry, show_capture=self._show_capture)
+            found[name] = Result(nodes, failures, self.seconds, self._dry, asked, self._show_capture, self._spare)
         return found
 
     def table(self) -> Any:

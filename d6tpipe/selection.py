@@ -16,7 +16,7 @@ from d6tpipe.grammar import parse, parse_marks
 from d6tpipe.graphs import as_tasks, build_graph
 from d6tpipe.identity import label, nearest
 from d6tpipe.interfaces import ReasonKind, Standing
-from d6tpipe.labels import ids_of, marks_of, own_tags
+from d6tpipe.labels import called, ids_of, marks_of, own_tags
 from d6tpipe.near_misses import near_misses
 from d6tpipe.task_values import Composite
 
@@ -143,7 +143,10 @@ class _World:
             found += [f"{shown[: -len(ids[-1]) - 1]}{other}]" for other in ids[:-1]]
         tags = own_tags(task)
         if tags:
-            found += [f"{name}={_tag_text(value)}" for name, value in tags.items()]
+            for name, value in tags.items():
+                found.append(f"{name}={_name_of(value)}")
+                others = (*called(task, name), *(ids_of(value) if isinstance(value, luigi.Task) else ()))
+                found += [f"{name}={other}" for other in others]
         return found
 
     def marks(self, item: int) -> Collection[str]:
@@ -173,22 +176,17 @@ class _World:
 
     def parameter(self, item: int, path: Sequence[str]) -> Any:
         task = self._tasks[item]
-        value = _attribute(task, path[0])
+        value = _followed(task, path)
         if value is MISSING:
             return own_tags(task).get(".".join(path), MISSING)
-        for name in path[1:]:
-            value = _attribute(value, name)
-            if value is MISSING:
-                return MISSING
-        if isinstance(value, luigi.Task):
-            ids = ids_of(value)
-            return ids[-1] if ids else repr(value)
-        return value
+        return _name_of(value) if isinstance(value, luigi.Task) else value
 
-    def called(self, item: int, path: Sequence[str]) -> str | None:
-        """Return what a sweep calls the value of a parameter: the key that it was given under."""
-        name = own_tags(self._tasks[item]).get(path[0]) if len(path) == 1 else None
-        return name if isinstance(name, str) else None
+    def called(self, item: int, path: Sequence[str]) -> Collection[str]:
+        """Return what sweeps call the value of a parameter: the keys that it was given under, the ids of a task."""
+        task = self._tasks[item]
+        names = called(task, path[0]) if len(path) == 1 else ()
+        value = _followed(task, path)
+        return (*names, *ids_of(value)) if isinstance(value, luigi.Task) else names
 
     def parameter_names(self) -> Iterable[str]:
         seen: dict[type, Any] = {type(task): task for task in self._tasks}
@@ -255,7 +253,17 @@ def _parameters(cls: Any) -> frozenset[str]:
     return frozenset(name for name, _ in cls.get_params())
 
 
-def _tag_text(value: Any) -> str:
+def _followed(task: Any, path: Sequence[str]) -> Any:
+    """Return what a dotted path leads to, from a task on; `MISSING` if it leads nowhere."""
+    value = task
+    for name in path:
+        value = _attribute(value, name)
+        if value is MISSING:
+            break
+    return value
+
+
+def _name_of(value: Any) -> str:
     if isinstance(value, luigi.Task):
         ids = ids_of(value)
         return ids[-1] if ids else repr(value)

@@ -13,13 +13,24 @@ from d6tpipe.constructor import blueprint, unknown_parameter
 from d6tpipe.errors import ParameterError, PipeError
 from d6tpipe.id_templates import IdWriter
 from d6tpipe.identity import nearest
-from d6tpipe.labels import add_id, check_id, set_marks, set_tags
+from d6tpipe.labels import add_called, add_id, check_id, set_marks, set_tags
 from d6tpipe.parameters import TaskInstanceParameter
 from d6tpipe.points import Axis, Point, Points
 from d6tpipe.task_values import Composite
 from d6tpipe.tasks.meta import TaskMeta
 
-__all__ = ["Held", "Made", "assembled", "bad_entries", "collision", "same_task", "some", "unknown_mark"]
+__all__ = [
+    "Held",
+    "Made",
+    "assembled",
+    "bad_entries",
+    "collision",
+    "defaults_of",
+    "same_task",
+    "some",
+    "unknown_mark",
+    "unknown_names",
+]
 
 _MOST_TOLD = 20
 
@@ -29,7 +40,8 @@ class Held:
 
     allow_alias = True  # whoever put them together has looked
 
-    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+    def __init__(self, pairs: Sequence[tuple[str, Any]], classes: Iterable[type] = ()) -> None:
+        self._classes = set(classes)
         self._ids = [name for name, _ in pairs]
         self._tasks = [task for _, task in pairs]
 
@@ -40,7 +52,7 @@ class Held:
         return self._ids
 
     def classes(self) -> set[type]:
-        return {type(task) for task in self._tasks}
+        return {type(task) for task in self._tasks} or self._classes
 
     def task(self, number: int, name: str) -> Any:
         task = self._tasks[number]
@@ -70,7 +82,9 @@ class Made:
         declared = [name for name, _ in cls.get_params()]  # type: ignore[attr-defined]
         order = {name: number for number, name in enumerate(declared)}
         names = sorted(points.names, key=lambda name: order.get(name.partition(".")[0], len(order)))
-        self._write = IdWriter(cls.__name__, template, names, (*points.names, *fixed), fixed)
+        self._write = IdWriter(
+            cls.__name__, template, names, (*points.names, *fixed), {**defaults_of(cls, names), **fixed}
+        )
         self._dotted = any("." in name for name in (*points.names, *fixed))
         self._ids: list[str] | None = None
 
@@ -87,8 +101,14 @@ class Made:
                     self._ids.append(write(point))
             else:
                 self._ids = [write(point) for point in self.points]
-            for name in self._ids[:1]:
-                check_id(name)
+            bad: dict[str, Exception] = {}
+            for name in self._ids:
+                try:
+                    check_id(name)
+                except ParameterError as error:
+                    bad[repr(name)] = error
+            if bad:
+                raise bad_entries({self.cls}, bad)
             if isinstance(self._marks, Mapping) and (unknown := set(self._marks) - set(self._ids)):
                 raise unknown_mark(sorted(unknown)[0], self._ids)
         return self._ids
@@ -111,7 +131,10 @@ class Made:
         task = assembled(self.cls, whole) if self._dotted else self.cls(**whole)
         add_id(task, name)
         if self._keyed:
-            values = {**values, **{axis: texts[axis] for axis in self._keyed if axis in texts}}
+            keys = {axis: texts[axis] for axis in self._keyed if axis in texts}
+            values = {**values, **keys}
+            for axis, key in keys.items():
+                add_called(task, axis, key)
         set_tags(task, values)
         words = self._marks.get(name) if isinstance(self._marks, Mapping) else self._marks
         if words:
@@ -122,10 +145,7 @@ class Made:
         """Raise for names and values that do not fit, as far as that can be told without making the tasks."""
         cls: Any = self.cls
         declared = dict(cls.get_params())
-        bad: dict[str, Exception] = {}
-        for name in (*self.points.names, *self._fixed):
-            if name.partition(".")[0] not in declared:
-                bad[name] = unknown_parameter(cls, name.partition(".")[0], list(declared))
+        bad = unknown_names(cls, (*self.points.names, *self._fixed))
         family = cls.get_task_family()
         given = {name.partition(".")[0] for name in (*self.points.names, *self._fixed)}
         for name, parameter in declared.items():
@@ -144,6 +164,23 @@ class Made:
                         bad[name] = error
         if bad:
             raise bad_entries({cls}, bad)
+
+
+def defaults_of(cls: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return the defaults of parameters, as far as they have some: what a point that leaves them out has."""
+    family, parameters = cls.get_task_family(), dict(cls.get_params())
+    return {
+        name: parameters[name].task_value(family, name)
+        for name in names
+        if name in parameters and parameters[name].has_task_value(family, name)
+    }
+
+
+def unknown_names(cls: Any, names: Iterable[str]) -> dict[str, Exception]:
+    """Return the errors for names, perhaps dotted ones, that do not begin with a parameter of a class."""
+    declared = [name for name, _ in cls.get_params()]
+    heads = {name: name.partition(".")[0] for name in names}
+    return {name: unknown_parameter(cls, head, declared) for name, head in heads.items() if head not in declared}
 
 
 def _bad_values(cls: Any, axis: Axis, may_repeat: bool) -> dict[str, Exception]:
@@ -204,7 +241,17 @@ def _changed(cls: Any, name: str, value: Any, changes: Mapping[str, Any]) -> Any
     if isinstance(value, (luigi.Task, Composite)):
         return assembled(type(value), {**value.param_kwargs, **changes})
     if isinstance(value, Mapping):
-        return {**value, **changes}
+        whole = dict(value)
+        deeper: dict[str, dict[str, Any]] = {}
+        for key, change in changes.items():
+            head, dot, rest = key.partition(".")
+            if dot:
+                deeper.setdefault(head, {})[rest] = change
+            else:
+                whole[head] = change
+        for head, inner in deeper.items():
+            whole[head] = _changed(cls, f"{name}.{head}", whole.get(head, {}), inner)
+        return whole
     raise ParameterError(
         f"'{name}.{next(iter(changes))}' needs a task, a config or a dict as the value of '{name}'",
         facts={"value": repr(value), "class": cls.__name__},
@@ -246,13 +293,20 @@ def collision(source: Any, ids: Sequence[str]) -> ParameterError:
         first = seen.setdefault(name, number)
         if first != number:
             points = getattr(source, "points", None)
-            shown = ["the first" if points is None else repr(points[place]) for place in (first, number)]
+            if points is None:
+                return ParameterError(
+                    f"Two tasks of a sweep have the id {name!r}",
+                    facts={"positions": f"{first + 1} and {number + 1}"},
+                    hint="Rename one of them, or leave out what is there twice.",
+                )
+            one, other = points[first], points[number]
+            equal = one.texts == other.texts
             return ParameterError(
                 f"Two tasks of a sweep have the id {name!r}",
-                facts={"one": shown[0], "other": shown[1] if points is not None else f"position {number + 1}"},
-                hint="Name all that varies in the template of the ids."
-                if points is not None
-                else "Rename one of them.",
+                facts={"one": repr(one), "other": repr(other)},
+                hint="The points are the same: leave one out."
+                if equal
+                else "Name all that varies in the template of the ids.",
             )
     raise AssertionError("ids were said to collide")  # pragma: no cover
 

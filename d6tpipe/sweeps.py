@@ -13,10 +13,21 @@ from d6tpipe.declared import allowed_failures
 from d6tpipe.errors import DeclarationError, ParameterError, PipeError
 from d6tpipe.id_templates import IdWriter
 from d6tpipe.identity import nearest
-from d6tpipe.labels import add_id, check_id, set_marks, set_tags
+from d6tpipe.labels import add_id, check_id, check_marks, set_marks, set_tags
 from d6tpipe.parameters import TaskInstanceParameter
 from d6tpipe.points import Axis, Listed, Point, Points, Product, axes_of
-from d6tpipe.sweep_sources import Held, Made, assembled, bad_entries, collision, same_task, some, unknown_mark
+from d6tpipe.sweep_sources import (
+    Held,
+    Made,
+    assembled,
+    bad_entries,
+    collision,
+    defaults_of,
+    same_task,
+    some,
+    unknown_mark,
+    unknown_names,
+)
 
 __all__ = ["Sweep", "sweep"]
 
@@ -37,10 +48,12 @@ class Sweep(Mapping[str, Any]):
     def __init__(self, source: Made | Held, tolerance: float | None = None) -> None:
         self._source = source
         self.tolerance = tolerance
-        self._ids: Sequence[str] | None = None
+        self._names: tuple[str, ...] | None = None
         self._index: dict[str, int] | None = None
         self._made: list[Any] = [None] * len(source) if len(source) <= _EAGER_LIST else []
         self._made_few: dict[int, Any] = {}
+        if tolerance is not None:
+            allowed_failures(tolerance, 0, f"a sweep of {_kinds(self.classes)}")
 
     # ---- the mapping
 
@@ -53,12 +66,12 @@ class Sweep(Mapping[str, Any]):
         ParameterError
             Two of them are equal.
         """
-        if self._ids is None:
+        if self._names is None:
             ids = self._source.ids()
             if len(set(ids)) < len(ids):
                 raise collision(self._source, ids)
-            self._ids = ids
-        return self._ids
+            self._names = tuple(ids)
+        return self._names
 
     def index(self, name: str) -> int:
         """Return the position of an id; raises as ``sweep[name]`` does."""
@@ -90,12 +103,11 @@ class Sweep(Mapping[str, Any]):
             return False
 
     def __repr__(self) -> str:
-        kinds = " and ".join(sorted({cls.__name__ for cls in self.classes})) or "nothing"
-        ids = f": {some(self.ids)}" if len(self) <= _EAGER_LIST else ""
-        return f"<Sweep of {len(self)} {kinds}{ids}>"
+        ids = f": {some(self.ids)}" if 0 < len(self) <= _EAGER_LIST else ""
+        return f"<Sweep of {len(self)} {_kinds(self.classes)}{ids}>"
 
     def __hash__(self) -> int:
-        return id(self)
+        return hash((len(self), self.ids[:1]))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sweep):
@@ -143,7 +155,11 @@ class Sweep(Mapping[str, Any]):
     @property
     def allowed(self) -> int:
         """How many of the tasks may fail."""
-        return allowed_failures(self.tolerance, len(self), self)
+        return self.allowed_of(len(self))
+
+    def allowed_of(self, count: int) -> int:
+        """Return how many of `count` of its tasks may fail."""
+        return allowed_failures(self.tolerance, count, repr(self))
 
     def task_at(self, number: int) -> Any:
         """Return the task at a position."""
@@ -190,7 +206,9 @@ class Sweep(Mapping[str, Any]):
         return self._of(plugins.load("services", "select_in")(self, expression, marks))
 
     def _of(self, numbers: Sequence[int]) -> Sweep:
-        return Sweep(Held([(self.ids[number], self.task_at(number)) for number in numbers]))
+        return Sweep(
+            Held([(self.ids[number], self.task_at(number)) for number in numbers], self.classes), self.tolerance
+        )
 
     def __add__(self, other: Any) -> Sweep:
         """Return the sweep of the tasks of both; the ids must differ."""
@@ -227,10 +245,12 @@ class Sweep(Mapping[str, Any]):
         return sweep(cls, points, id=template, common={**(common or {}), **one})
 
     def _parameter_for(self, cls: type, into: str | None) -> str:
+        if not (isinstance(cls, type) and issubclass(cls, luigi.Task)):
+            raise DeclarationError(
+                "then() needs a task class", facts={"got": repr(cls)}, hint="Write FITS.then(Plot, kind=[...])."
+            )
         holders = {
-            name: parameter
-            for name, parameter in cls.get_params()  # type: ignore[attr-defined]
-            if isinstance(parameter, TaskInstanceParameter)
+            name: parameter for name, parameter in cls.get_params() if isinstance(parameter, TaskInstanceParameter)
         }
         if into is not None:
             if into not in holders:
@@ -268,14 +288,27 @@ class Sweep(Mapping[str, Any]):
         Raises
         ------
         NotBuiltError
-            One of them is not complete, and the sweep does not tolerate that; else it is left out.
+            One of them is not complete. Where the sweep tolerates failures, those that have failed are left out.
         """
-        allowed = self.allowed
-        if allowed:
-            there = {name: task for name, task in self.items() if task.complete()}
-            if len(self) - len(there) <= allowed:
-                return {name: task.outputLoad(keys, as_dict) for name, task in there.items()}
-        return {name: task.outputLoad(keys, as_dict) for name, task in self.items()}
+        members = self._able("outputLoad")
+        if self.allowed:
+            lost = plugins.load("services", "lost_among")(list(members.values()))
+            if len(lost) <= self.allowed:
+                members = {name: task for number, (name, task) in enumerate(members.items()) if number not in lost}
+        return {name: task.outputLoad(keys, as_dict) for name, task in members.items()}
+
+    def _able(self, method: str) -> dict[str, Any]:
+        """Return the tasks by id, if they have a method."""
+        members = dict(self.items())
+        for name, task in members.items():
+            if not hasattr(task, method):
+                raise DeclarationError(
+                    f"{method}() met a task that does not have it",
+                    task=task,
+                    facts={"id": name},
+                    hint="It is a plain luigi task: go through its output(), for example output().open().",
+                )
+        return members
 
     def table(self) -> Any:
         """Return a DataFrame with a row per task: parameters, tags, metrics, state and duration; see `tables.table`."""
@@ -318,8 +351,12 @@ class Sweep(Mapping[str, Any]):
 
     def reset(self, confirm: bool = True) -> None:
         """Delete the outputs of the tasks; `confirm`: ask on the terminal first, once for each."""
-        for task in self.tasks:
+        for task in self._able("reset").values():
             task.reset(confirm)
+
+
+def _kinds(classes: Iterable[type]) -> str:
+    return " and ".join(sorted({cls.__name__ for cls in classes})) or "nothing"
 
 
 def _aliases(ids: Sequence[str], tasks: Sequence[Any]) -> dict[str, Exception]:
@@ -408,6 +445,9 @@ def sweep(
             facts={"lists": ", ".join(several)},
             hint="Use d6tpipe.product(...) to combine them.",
         )
+    if not (id is None or isinstance(id, str)):
+        raise ParameterError("id= is a template", facts={"got": repr(id)}, hint='Write id="{data}_{model}".')
+    check_marks(marks)
     fixed = {**(common or {}), **one}
     if entries is None:
         entries = Product([Axis(name, values) for name, values in several.items()])
@@ -417,6 +457,13 @@ def sweep(
         return Sweep(made, tolerance)
     bad: dict[str, Exception] = {}
     if isinstance(entries, Mapping):
+        if id is not None:
+            raise ParameterError(
+                "id= is for points and lists: the keys of a mapping are ids",
+                facts={"id": repr(id)},
+                hint="Leave it out, or pass list(entries.values()).",
+            )
+        bad.update(unknown_names(cls, fixed) if not entries else {})
         pairs = list(entries.items())
     else:
         if isinstance(entries, (str, bytes)) or not isinstance(entries, Iterable):
@@ -452,28 +499,25 @@ def _named(
     cls: Any, entries: Iterable[Any], fixed: Mapping[str, Any], template: str | None, bad: dict[str, Exception]
 ) -> list[tuple[str, Any]]:
     """Return entries that have no ids under ids made of their values; what is wrong with the others is put in `bad`."""
-    good: list[Any] = []
+    good: list[tuple[Mapping[str, str], Any]] = []
     for number, entry in enumerate(entries, 1):
         try:
-            good.append(_entry(cls, entry))
+            good.append((entry.texts if isinstance(entry, Point) else {}, _entry(cls, entry)))
         except ParameterError as error:
             bad[f"entry {number}"] = error
-    values = [dict(entry.param_kwargs) if isinstance(entry, luigi.Task) else entry for entry in good]
+    values = [dict(entry.param_kwargs) if isinstance(entry, luigi.Task) else entry for _, entry in good]
     names = dict.fromkeys(name for one in values for name in one)
-    family = cls.get_task_family()
-    otherwise = {
-        name: parameter.task_value(family, name)
-        for name, parameter in cls.get_params()
-        if name in names and parameter.has_task_value(family, name)
-    }
+    otherwise = defaults_of(cls, names)
     otherwise.update({name: value for name, value in fixed.items() if name in names})
     listed = Listed(
         [{name: {**otherwise, **one}[name] for name in names if name in one or name in otherwise} for one in values]
     )
     points = list(listed)
+    for point, (texts, _) in zip(points, good, strict=True):
+        point.texts.update(texts)
     varying = [name for name in listed.names if len({point.texts.get(name) for point in points}) > 1]
     write = IdWriter(cls.__name__, template, varying or list(listed.names), (*listed.names, *fixed), fixed)
-    return [(write(point), entry) for point, entry in zip(points, good, strict=True)]
+    return [(write(point), entry) for point, (_, entry) in zip(points, good, strict=True)]
 
 
 def _listed(
@@ -506,7 +550,7 @@ def _listed(
     if bad:
         raise bad_entries({cls}, bad)
     _mark(found, marks)
-    return Sweep(Held(found))
+    return Sweep(Held(found, {cls}))
 
 
 def _mark(pairs: Sequence[tuple[str, Any]], marks: Any) -> None:

@@ -116,6 +116,10 @@ def crossed(
     down, left = _axis(frame, rows, [name])
     across, top = _axis(frame, columns, [name])
     known = numbers.notna().to_numpy()
+    if not isinstance(aggregate, str):
+        raise ParameterError(
+            "aggregate= is one word", facts={"got": repr(aggregate)}, hint='Use "mean", "min", "max", "std" ...'
+        )
     try:
         cells = numbers[known].groupby([down[known], across[known]]).agg(aggregate)
     except (AttributeError, TypeError, ValueError) as error:
@@ -124,6 +128,11 @@ def crossed(
             facts={"it said": told(error)},
             hint='Use "mean", "min", "max", "median", "count", "std" ...',
         ) from error
+    if cells.index.nlevels != 2:
+        raise ParameterError(
+            f"aggregate={aggregate!r} does not make one number of several",
+            hint='Use "mean", "min", "max", "median", "count", "std" ...',
+        )
     values = np.full((len(left), len(top)), nan)
     values[cells.index.get_level_values(0), cells.index.get_level_values(1)] = cells.to_numpy(dtype="float64")
     return pd.DataFrame(values, index=left, columns=top)
@@ -187,8 +196,8 @@ class Results:
         """
         import pandas as pd
 
-        column = self.metrics.get(metric, metric)
-        if column not in {*self.metrics.values(), "seconds"}:
+        column = self.metrics.get(metric, metric) if isinstance(metric, str) else metric
+        if not isinstance(metric, str) or column not in {*self.metrics.values(), "seconds"}:
             near = nearest(str(metric), self.metrics)
             raise MetricError(
                 f"No task has a metric {metric!r}",

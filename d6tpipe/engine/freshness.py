@@ -27,7 +27,7 @@ from d6tpipe.engine.graph import Node
 from d6tpipe.interfaces import FAILURES, Evidence, Finding, Reason, ReasonKind, Standing, Stats, TaskView
 from d6tpipe.records import seal
 
-__all__ = ["UNUSABLE", "again", "close", "expected_seal", "joined_digest", "judge", "reason", "tolerates"]
+__all__ = ["UNUSABLE", "again", "close", "expected_seal", "is_lost", "joined_digest", "judge", "reason", "tolerates"]
 
 UNUSABLE = frozenset({ReasonKind.INTERRUPTED, ReasonKind.FAILED, ReasonKind.OTHER_CLASS})
 """With one of these the outputs count as missing."""
@@ -82,7 +82,7 @@ def tolerates(node: Node, view: TaskView) -> bool:
     if not view.joins(node):
         return False
     open_ = [need for need in node.needs if not need.complete]
-    if len(open_) > view.tolerance(node) or not all(map(_has_failed, open_)):
+    if len(open_) > view.tolerance(node) or not all(map(is_lost, open_)):
         return False
     node.digest = view.together(node)
     return True
@@ -95,6 +95,20 @@ def _has_failed(node: Node) -> bool:
     """Return whether a body has failed, in this run or when it ran last, and nothing has changed since."""
     kinds = {reason.kind for reason in node.reasons}
     return node.state in FAILURES or (ReasonKind.FAILED in kinds and kinds <= _FAILED)
+
+
+def is_lost(node: Node) -> bool:
+    """Return whether a node cannot be built because a body has failed: its own, or one of something that it needs."""
+    seen, pending = {node}, [node]
+    while pending:
+        other = pending.pop()
+        if _has_failed(other):
+            return True
+        for need in other.needs:
+            if not need.complete and need not in seen:
+                seen.add(need)
+                pending.append(need)
+    return False
 
 
 def _compare(evidence: Evidence, suspects: dict[Node, tuple[Any, Stats | None]]) -> None:
@@ -142,7 +156,7 @@ def joined_digest(node: Node, name: str, tolerant: bool = False) -> bytes | None
     With its `name`: two that stand for the same are still two requirements. `tolerant`: it may do without those that
     have failed.
     """
-    parts = [b"failed" if tolerant and _has_failed(need) else need.digest for need in node.needs]
+    parts = [b"failed" if tolerant and not need.complete and is_lost(need) else need.digest for need in node.needs]
     return None if None in parts else seal(b"together " + name.encode(errors="surrogatepass"), parts, ())  # type: ignore[arg-type]
 
 

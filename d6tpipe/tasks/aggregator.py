@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import luigi
+from luigi.task import flatten
 
 from d6tpipe import plugins
 from d6tpipe.errors import DeclarationError, GraphError, is_ours
@@ -64,6 +65,19 @@ class TaskAggregator(Task):
         """Return how many of `count` tasks may fail, as the class option ``tolerance`` says."""
         return plugins.load("services", "tolerance_of")(self, count)
 
+    def _there(self, outputs: Sequence[Any]) -> list[tuple[Any, Any]]:
+        """Return the outputs of those tasks that may be loaded, each with its task: all, or some may be missing."""
+        pairs = list(zip(outputs, self._children(), strict=True))
+        if not self._allowed(len(pairs)):
+            return pairs
+        return [(output, task) for output, task in pairs if _is_there(output, task)]
+
+    def _finished(self, children: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the tasks without those that have failed, where that is tolerated."""
+        if not self._allowed(len(children)) or not self.complete():
+            return children
+        return {name: task for name, task in children.items() if task.complete()}
+
     def _yielded(self) -> list[tuple[str, Any]]:
         body = self.run()
         if body is None:
@@ -111,7 +125,8 @@ class TaskAggregator(Task):
 
     def outputLoadMeta(self) -> list[Any]:
         """Return the metadata of the tasks it stands for, in order; see `TaskData.outputLoadMeta`."""
-        return [_able(task, "outputLoadMeta", self).outputLoadMeta() for task in self._children()]
+        children = {name: _able(task, "outputLoadMeta", self) for name, task in self._keyed().items()}
+        return [task.outputLoadMeta() for task in self._finished(children).values()]
 
     def outputLoad(self, keys: Any = None, as_dict: bool = False, cached: bool = False, run: bool = False) -> Any:
         """Return what the tasks it stands for have saved, in order; see `TaskData.outputLoad`.
@@ -121,18 +136,14 @@ class TaskAggregator(Task):
         Raises
         ------
         NotBuiltError
-            If one of them is not complete.
+            If one of them is not complete, and not one of those that may fail and have.
         DeclarationError
             If one of them is a plain luigi task, which cannot load what it wrote.
         """
         children = {name: _able(task, "outputLoad", self) for name, task in self._keyed().items()}
         if run and not self.complete():
             plugins.load("services", "run")(self)
-        allowed = self._allowed(len(children))
-        if allowed:
-            there = {name: task for name, task in children.items() if task.complete()}
-            children = there if len(children) - len(there) <= allowed else children
-        found = {name: task.outputLoad(keys, as_dict, cached) for name, task in children.items()}
+        found = {name: task.outputLoad(keys, as_dict, cached) for name, task in self._finished(children).items()}
         return found if as_dict else list(found.values())
 
     def reset(self, confirm: bool = True) -> Any:
@@ -153,6 +164,15 @@ class TaskAggregator(Task):
         for task in self._children():
             if hasattr(task, "invalidate") and not is_external(task):
                 task.invalidate(confirm)
+
+
+def _is_there(output: Any, task: Any) -> bool:
+    """Return whether what a task stands for can be loaded."""
+    if isinstance(task, TaskAggregator):
+        children = task._children()
+        there = sum([_is_there(target, one) for target, one in zip(output, children, strict=True)])
+        return len(children) - there <= task._allowed(len(children))
+    return all([target.exists() for target in flatten(output)])
 
 
 def _able(task: Any, method: str, aggregator: Any) -> Any:

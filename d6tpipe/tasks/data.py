@@ -587,12 +587,12 @@ def _load_all(source: Any, as_dict: bool, cached: bool, task: Any) -> Any:
         return {name: _load_all(target, as_dict, cached, task[name]) for name, target in source.items()}
     if isinstance(task, (list, tuple)):
         return [_load_all(target, as_dict, cached, one) for target, one in zip(source, task, strict=True)]
+    if isinstance(task, TaskAggregator):
+        return [_load_all(target, as_dict, cached, one) for target, one in task._there(source)]
     if isinstance(source, Mapping):
         found = {name: _load_all(target, as_dict, cached, task) for name, target in source.items()}
         return found if as_dict else list(found.values())
     if isinstance(source, (list, tuple)):
-        if isinstance(task, TaskAggregator) and task._allowed(len(source)):
-            source = [member for member in source if all([target.exists() for target in flatten(member)])]
         return [_load_all(member, as_dict, cached, None) for member in source]
     if not hasattr(source, "load"):
         raise DeclarationError(
@@ -616,11 +616,10 @@ def _pick(source: Mapping[str, Any], keys: Any, as_dict: bool, cached: bool, tas
 def _leaves(name: str, source: Any, required: Any) -> Iterator[tuple[str, Any, Any]]:
     """Yield name, targets and task of each requirement in a structure."""
     if isinstance(required, TaskAggregator):
-        tolerant = required._allowed(len(source))
-        for one, target in zip(required._keyed().items(), source, strict=True):
-            if tolerant and not all([member.exists() for member in flatten(target)]):
-                continue
-            yield from _leaves(f"{name}/{one[0]}" if name else one[0], target, one[1])
+        words = {id(one): word for word, one in required._keyed().items()}
+        for target, one in required._there(source):
+            word = words[id(one)]
+            yield from _leaves(f"{name}/{word}" if name else word, target, one)
     elif isinstance(required, luigi.Task):
         ids = required.__dict__.get("_ids")
         yield name or (ids[-1] if ids else required.task_family), source, required

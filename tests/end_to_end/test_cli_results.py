@@ -10,6 +10,7 @@ import linecache
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,3 +207,29 @@ def test_options_that_need_a_target_or_do_not_exist_are_usage_errors(cli, built)
 def test_a_sweep_is_listed_as_a_target(cli, built):
     found = {row[0]: row[1:] for row in rows(cli("list", "flow.py"))[1:]}
     assert "sweep" == found["FITS"][0] and ["4", "x", "Fit"] == found["FITS"][-3:]
+
+
+def test_the_command_line_tolerates_what_a_sweep_tolerates_and_takes_lists_of_sweeps(cli, isolated):
+    (isolated / "tolerant.py").write_text(
+        textwrap.dedent("""\
+            import d6tpipe as dp
+
+            class Odd(dp.tasks.TaskPickle):
+                n = dp.IntParameter()
+
+                def run(self):
+                    if self.n == 0:
+                        raise ValueError("zero")
+                    self.save(self.n)
+
+            SOME = dp.sweep(Odd, n=[0, 1, 2], tolerance=1)
+            STRICT = dp.sweep(Odd, n=[0, 3])
+            LIST = [SOME, Odd(n=9)]
+            NONE = dp.sweep(Odd, {})
+        """)
+    )
+    assert 0 == cli("run", "tolerant.py:SOME").returncode
+    assert 0 == cli("run", "tolerant.py:LIST").returncode
+    assert 1 == cli("run", "tolerant.py:STRICT").returncode
+    done = cli("run", "tolerant.py:NONE")
+    assert 5 == done.returncode and "tolerant.py:NONE holds no tasks" in done.stderr

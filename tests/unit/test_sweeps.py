@@ -343,7 +343,7 @@ def test_a_text_that_is_no_task_is_told_so() -> None:
         ("{", "as JSON"),
         ("[1]", '"module"'),
         ('{"module": "nowhere", "class": "X", "params": {}}', "no class X"),
-        ('{"module": "json", "class": "JSONDecoder", "params": {}}', "not a task class"),
+        ('{"module": "json", "class": "JSONDecoder", "params": {}}', "not a class of tasks or configs"),
     ):
         with pytest.raises(ValueError, match=words):
             parameter.parse(text)
@@ -629,3 +629,197 @@ def test_registered_marks_refuse_others(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(d6tpipe.settings, "marks", "costly, slow")
     with pytest.raises(d6tpipe.errors.DeclarationError, match="Did you mean 'costly'"):
         some.select(marks="slow")
+
+
+# ---- what a review found
+
+
+class Odd(d6tpipe.tasks.TaskPickle):
+    n = d6tpipe.IntParameter()
+
+    def run(self) -> None:
+        if self.n == 0:
+            raise ValueError("zero")
+        self.saveMeta({"n": self.n})
+        self.save(self.n)
+
+
+class OnOdd(d6tpipe.tasks.TaskPickle):
+    data = d6tpipe.TaskInstanceParameter(Odd)
+
+    def run(self) -> None:
+        self.save(self.data.outputLoad() * 10)
+
+
+class Tolerant(d6tpipe.tasks.TaskAggregator):
+    tolerance = 1
+
+    def run(self) -> Any:
+        yield sweep(Odd, n=[0, 1, 2])
+
+
+class Around(d6tpipe.tasks.TaskAggregator):
+    def run(self) -> Any:
+        yield Tolerant()
+        yield Odd(n=5)
+
+
+class AroundTolerant(Around):
+    tolerance = 1
+
+
+class Above(d6tpipe.tasks.TaskAggregator):
+    tolerance = 1
+
+    def run(self) -> Any:
+        yield sweep(OnOdd, data=sweep(Odd, n=[0, 1, 2]))
+
+
+class Uses(d6tpipe.tasks.TaskPickle):
+    which = d6tpipe.Parameter()
+
+    def requires(self) -> Any:
+        return {"around": Around, "tolerant": AroundTolerant, "above": Above, "plain": Tolerant}[self.which]()
+
+    def run(self) -> None:
+        self.save((self.inputLoad(), self.inputLoad(flat=True)))
+
+
+@pytest.mark.parametrize(
+    ("which", "loaded", "flat"),
+    [
+        ("plain", [1, 2], [1, 2]),
+        ("around", [[1, 2], 5], [1, 2, 5]),
+        ("tolerant", [[1, 2], 5], [1, 2, 5]),
+        ("above", [10, 20], [10, 20]),
+    ],
+)
+def test_what_tolerates_failures_is_loaded_without_them_however_deep(which: str, loaded: Any, flat: Any) -> None:
+    task = Uses(which=which)
+    assert d6tpipe.run(task, abort=False)
+    assert task.outputLoad() == (loaded, flat)
+    assert d6tpipe.run(task, abort=False) and task.outputLoad() == (loaded, flat)
+    assert d6tpipe.run(task, dry_run=True).counts["pending"] == 0
+
+
+def test_what_was_never_tried_is_not_tolerated() -> None:
+    some = sweep(Odd, n=[0, 1, 2], tolerance=3)
+    with pytest.raises(d6tpipe.errors.NotBuiltError):
+        some.load()
+    with pytest.raises(d6tpipe.errors.NotBuiltError):
+        Tolerant().outputLoad()
+    d6tpipe.run(some, abort=False)
+    assert some.load() == {"n=1": 1, "n=2": 2}
+    assert Tolerant().outputLoad() == [1, 2]
+    assert Tolerant().outputLoadMeta() == [{"n": 1}, {"n": 2}]
+
+
+def test_a_selection_tolerates_failures_of_the_members_that_it_selects_only() -> None:
+    some = sweep(OnOdd, data=sweep(Odd, n=[0, 1, 2, 3]), tolerance=0.5)
+    assert not some.run(select="data.n=0", abort=False)
+    assert some.run(select="OnOdd and data.n<2", abort=False)
+    assert not some.run(select="Odd and not OnOdd and n=0", abort=False)
+
+
+def test_flows_of_a_multi_workflow_keep_what_they_tolerate() -> None:
+    class PerFlow(d6tpipe.tasks.TaskAggregator):
+        tolerance = 1
+        m = d6tpipe.IntParameter()
+
+        def run(self) -> Any:
+            yield sweep(Odd, n=[0, self.m])
+
+    results = d6tpipe.WorkflowMulti(PerFlow, {"a": {"m": 3}, "b": {"m": 4}}).run()
+    assert [bool(one) for one in results.values()] == [True, True]
+
+
+def test_a_task_as_a_value_is_found_by_each_of_its_ids_and_keys() -> None:
+    prepared = prepared_again = sweep(Prepare, {"data_0": {"subset": "a"}}, common={"dataset": "d"})
+    fits = sweep(Fit, {"one": {"data": prepared["data_0"], "model": "x"}})
+    smoke = sweep(Prepare, {"smoke": {"subset": "a"}}, common={"dataset": "d"})
+    assert prepared_again["data_0"] is smoke["smoke"]
+    for word in ("data_0", "smoke"):
+        assert list(fits.select(f"data={word}")) == ["one"]
+        assert list(fits.select(f"'data={word}'")) == ["one"]
+    with pytest.raises(NothingSelectedError):
+        fits.select("data!=data_0")
+    first = sweep(Shaped, shape={"short": {"w": 1}})
+    second = sweep(Shaped, shape={"kurz": {"w": 1}})
+    assert list(second.tasks) == list(first.tasks)
+    assert list(first.select("shape=short")) == ["shape=short"] and list(first.select("shape=kurz")) == ["shape=short"]
+
+
+class Counts(d6tpipe.tasks.TaskPickle):
+    count = d6tpipe.IntParameter()
+    value = d6tpipe.Parameter(default="v")
+    text = d6tpipe.Parameter(default="t")
+
+
+class OnCounts(d6tpipe.tasks.TaskPickle):
+    data = d6tpipe.TaskInstanceParameter(Counts)
+    word = d6tpipe.Parameter(default="w")
+
+
+def test_a_template_reaches_parameters_whatever_they_are_called() -> None:
+    one = sweep(Counts, {"a": {"count": 1}})
+    template = "{data.count}-{data.value}-{data.text}-{data}-{word!r}"
+    assert list(sweep(OnCounts, product(data=one, word=["x"]), id=template)) == ["1-v-t-a-'x'"]
+    with pytest.raises(ParameterError, match="'upper' is a method"):
+        sweep(OnCounts, product(data=one, word=["x"]), id="{word.upper}").ids
+
+
+def test_dotted_names_reach_into_dicts_in_dicts() -> None:
+    some = sweep(
+        Shaped, {"a": {"shape.net.depth": 2, "shape.net.deeper.still": 3}}, common={"shape": {"net": {"w": 3}}}
+    )
+    assert some["a"].shape == {"net": {"w": 3, "depth": 2, "deeper": {"still": 3}}}
+    assert list(some.select("shape.net.depth=2")) == ["a"]
+
+
+def test_points_of_which_some_lack_a_name_get_its_default_in_ids() -> None:
+    points = d6tpipe.grid([{"n": [1, 2]}, {"n": 5, "s": ["a", "b"]}])
+
+    class Both(d6tpipe.tasks.TaskPickle):
+        n = d6tpipe.IntParameter()
+        s = d6tpipe.Parameter(default="z")
+
+    assert list(sweep(Both, points, id="{n:03d}_{s}")) == ["001_z", "002_z", "005_a", "005_b"]
+    assert list(sweep(Both, points)) == ["n=1,s=z", "n=2,s=z", "n=5,s=a", "n=5,s=b"]
+
+
+def test_a_slice_of_points_keeps_their_texts() -> None:
+    points = product(shape={"wide": {"w": 1}, "deep": {"d": 1}}, lr=[1, 2])
+    assert (
+        list(sweep(Shaped, points[1:3])) == list(sweep(Shaped, points))[1:3] == list(sweep(Shaped, list(points)[1:3]))
+    )
+    assert list(sweep(Shaped, points[1:3])) == ["shape=wide,lr=2", "shape=deep,lr=1"]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: sweep(Odd, n=[1], tolerance=-1), "a sweep of Odd"),
+        (lambda: sweep(Odd, [{"n": 1}, {"n": 1}]).ids, "leave out what is there twice"),
+        (lambda: sweep(Odd, zipped(n=[1, 1])).ids, "The points are the same"),
+        (lambda: sweep(Odd, n=[1], id=5), "id= is a template"),
+        (lambda: sweep(Odd, n=[1], marks=5), "marks= is words"),
+        (lambda: sweep(Odd, n=[1]).then("A"), "needs a task class"),
+        (lambda: sweep(Odd, n=[1]).best(["score"]), "No task has a metric"),
+        (lambda: sweep(Odd, {"a": {"n": 1}}, id="{n}"), "the keys of a mapping are ids"),
+        (lambda: sweep(Odd, {}, common={"nope": 1}), "has no parameter 'nope'"),
+        (lambda: sweep(Shaped, shape={"ok": {}, "b[0]": {"w": 1}, "": {"w": 2}}, id="{shape}").ids, "2 bad entries"),
+    ],
+)
+def test_more_mistakes_say_what_to_do(make: Any, words: str) -> None:
+    with pytest.raises(d6tpipe.errors.PipeError) as caught:
+        make()
+    assert words in str(caught.value)
+
+
+def test_equal_sweeps_are_one_key_and_ids_cannot_be_changed() -> None:
+    one, other = sweep(Odd, n=[1, 2]), sweep(Odd, n=[1, 2])
+    assert {one: 1}[other] == 1
+    assert isinstance(one.ids, tuple)
+    assert repr(sweep(Odd, {})) == "<Sweep of 0 Odd>"
+    assert one.where(lambda task: task.n > 1).tolerance is None
+    assert sweep(Odd, n=[1, 2], tolerance=1).select("n=1").tolerance == 1
