@@ -38,8 +38,9 @@ from d6tpipe.workflows import Workflow, WorkflowMulti
 if TYPE_CHECKING:
     from d6tpipe.acceptance import accept, forget
     from d6tpipe.caches import cache_path, cached
+    from d6tpipe.callbacks import on
     from d6tpipe.catalogs import catalog, clean
-    from d6tpipe.configs import Config, insignificant
+    from d6tpipe.configs import Config, Init, insignificant
     from d6tpipe.explanations import explain
     from d6tpipe.external_files import ExternalFile, glob
     from d6tpipe.graphs import tags
@@ -58,6 +59,7 @@ __all__ = [
     "ExternalFile",
     "FlowExport",
     "FlowImport",
+    "Init",
     "Token",
     "Workflow",
     "WorkflowMulti",
@@ -89,6 +91,7 @@ __all__ = [
     "invalidate_upstream",
     "log",
     "mark",
+    "on",
     "param",
     "parameters",
     "pipes",  # noqa: F405
@@ -121,11 +124,13 @@ _FUNCTIONS = {
     "catalog": "catalogs",
     "clean": "catalogs",
     "Config": "configs",
+    "Init": "configs",
     "insignificant": "configs",
     "explain": "explanations",
     "forget": "acceptance",
     "grid": "grids",
     "log": "tasklogs",
+    "on": "callbacks",
     "plan": "plans",
     "product": "points",
     "search": "searches",

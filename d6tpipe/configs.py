@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     from typing_extensions import dataclass_transform
 
-__all__ = ["Config", "insignificant"]
+__all__ = ["Config", "Init", "insignificant"]
 
 _Config = TypeVar("_Config", bound="Config")
 _Made = TypeVar("_Made")
@@ -244,6 +244,31 @@ class Config(Composite, Open, metaclass=ConfigMeta):
             for name in blueprint(type(self)).objects_in:
                 found.__dict__[name] = live(self.__dict__[name], memo)
         return found
+
+
+class Init(Config):
+    """Base class of what runs before the body of a task: ``Evaluate(model=m, init=[Load(model=m)])``.
+
+    It is a config with a ``run()``, part of the identity of the task. The configs that it shares with the task are the
+    same copies: what it sets on a model, the body finds there. Tasks that it holds are built before.
+
+    Examples
+    --------
+    ::
+
+        class Load(d6tpipe.Init):
+            model = d6tpipe.ConfigParameter(Model)
+            source = d6tpipe.TaskInstanceParameter(Learn)
+
+            def run(self):
+                self.model.weights = self.source.outputLoad()
+    """
+
+    _runs_first = True
+
+    def run(self) -> None:
+        """Do what is to be done before the body."""
+        raise NotImplementedError(f"{type(self).__name__} has no run()")
 
 
 def insignificant(config: _Config) -> _Config:

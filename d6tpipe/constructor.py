@@ -27,9 +27,10 @@ from d6tpipe.errors import DeclarationError, ParameterError
 from d6tpipe.identity import UNSAFE, nearest, task_id_text
 from d6tpipe.labels import Tag
 from d6tpipe.parameters import ConfigParameter, TaskInstanceParameter
+from d6tpipe.task_values import task_text
 from d6tpipe.values import canonical, emit_text, fast_type, strict_key, text
 
-__all__ = ["BLUEPRINTS", "MISSING", "Blueprint", "blueprint", "drop_blueprint"]
+__all__ = ["BLUEPRINTS", "MISSING", "Blueprint", "blueprint", "drop_blueprint", "inits_text"]
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 """Stands for a parameter that was not given."""
@@ -107,7 +108,7 @@ class Blueprint:
             )
         )
         self.is_task = issubclass(cls, luigi.Task)
-        self.extras = tuple([name for name in ("path", "flows") if self.is_task and name not in self.by_name])
+        self.extras = tuple([name for name in ("path", "flows", "init") if self.is_task and name not in self.by_name])
         self.instances_in = tuple(
             [name for name, parameter in self.parameters if isinstance(parameter, TaskInstanceParameter)]
         )
@@ -234,11 +235,19 @@ class Blueprint:
             return None
         return self._id_of(older, values)
 
+    def prepared_task_id(self, values: Mapping[str, Any]) -> str:
+        """Return the id of a task with ``init=``: what runs before its body is part of its identity."""
+        inits = values["_init"]
+        texts = {**self.texts(values), "init": inits_text(inits)}
+        ids = {name: found for name in self.objects_in if name in texts and (found := _id_in(values[name]))}
+        ids["init"] = "_".join([type(one).__name__ for one in inits])
+        return task_id_text(self.family, texts, settings.parameter_count, settings.parameter_length, ids)
+
     # ---- cloning
 
     def clone(self, task: Any, cls: type, changes: Mapping[str, Any]) -> Any:
         """Return a task of `cls` with the values of `task` for the parameters that both declare."""
-        if not changes:
+        if not changes and "_init" not in task.__dict__:
             cloner = self._clones.get(cls)
             if cloner is None:
                 cloner = self._clones[cls] = _compile_clone(self, cls)
@@ -249,6 +258,8 @@ class Blueprint:
             raise unknown_parameter(cls, unknown[0], theirs)
         values = {name: task.__dict__[name] for name in theirs if name in self.by_name}
         values.update({name: value for name, value in changes.items() if name in theirs})
+        if cls is self.cls and "_init" in task.__dict__:
+            values["init"] = task.__dict__["_init"]
         return cls(**values)
 
     def json(self, values: Mapping[str, Any]) -> str:
@@ -441,6 +452,10 @@ def _compile(plan: Blueprint) -> tuple[Callable[..., Any], Callable[..., Any]]:
     significant = [n for n, p in plan.parameters if p.significant]
     other = [n for n, p in plan.parameters if not p.significant]
     lines.append(f"__key = (__family, __where, {''.join(parts[n] + ', ' for n in significant)})")
+    if "init" in extra:
+        names["__inits"] = _inits
+        lines.append("if init is not None: init = __inits(__cls, init)")
+        lines.append("if init: __key = (*__key, init)")
     lines.append(f"__whole = (__key, {''.join(parts[n] + ', ' for n in other)})" if other else "__whole = __key")
     lines.append("if __b is not None: __whole = (__whole, __b)")
     if "flows" in extra:
@@ -453,6 +468,8 @@ def _compile(plan: Blueprint) -> tuple[Callable[..., Any], Callable[..., Any]]:
         store.append("if path is not None: __d['_own_path'] = path")
     if "flows" in extra:
         store.append("if flows: __d['_own_flows'] = flows")
+    if "init" in extra:
+        store.append("if init: __d['_init'] = init")
     if unhashable:  # unhashable values: the id stands for the values
         store.append("if __whole is None and not __hashable(__key): __d['_key'] = (__family, __where, __self.task_id)")
         names["__hashable"] = _hashable
@@ -566,6 +583,24 @@ def _is_task(value: Any) -> bool:
 def _id_in(value: Any) -> str | None:
     """Return the id of a task or config, whose text is JSON; None for all else."""
     return value.task_id if isinstance(value, luigi.Task) else getattr(value, "config_id", None)
+
+
+def _inits(cls: type, given: Any) -> tuple[Any, ...]:
+    """Return what ``init=`` of a task holds: a tuple of what runs before the body."""
+    found = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    for one in found:
+        if not getattr(one, "_runs_first", False):
+            raise ParameterError(
+                f"init= of {cls.__name__} takes what can run before its body",
+                facts={"got": f"{one!r:.200}"},
+                hint="Write init=[Load(...)], with class Load(d6tpipe.Init).",
+            )
+    return found
+
+
+def inits_text(inits: tuple[Any, ...]) -> str:
+    """Return what ``init=`` of a task holds as JSON."""
+    return f"[{','.join([task_text(one) for one in inits])}]"
 
 
 def _unbound() -> None:

@@ -17,6 +17,7 @@ import luigi
 from d6tpipe import settings
 from d6tpipe.binding import FRAME, LOADING, Unanswered
 from d6tpipe.bodies import BodyRunner, failure_of, missing_input
+from d6tpipe.callbacks import handlers, quiet
 from d6tpipe.capture import SHOW_CAPTURE, PythonCapture
 from d6tpipe.engine.build import build
 from d6tpipe.engine.graph import Graph, Node
@@ -250,6 +251,7 @@ def run(
     reporters: list[Callable[[Event], Any]] = [_luigi_events(graph, goals)] if _has_handlers() else []
     reporters += [bar] if bar is not None else []
     reporters += [] if mirror is None else [mirror]
+    reporters += handlers()
     reporters += callbacks or ()
 
     def report(event: Event) -> None:
@@ -348,8 +350,10 @@ def bind(frame: Any, tasks: list[Any]) -> None:
     if not tasks:
         return
     n_workers = min(len(tasks), frame.n_workers)
-    result = run(tasks, abort=False, execution_summary=False, workers=n_workers, progress=False, stale=frame.stale,
-                 executor="serial" if n_workers == 1 else "threads")  # fmt: skip
+    executor = "serial" if n_workers == 1 else "threads"
+    with quiet():
+        result = run(tasks, abort=False, execution_summary=False, workers=n_workers, progress=False,
+                     stale=frame.stale, executor=executor)  # fmt: skip
     result.raise_failure()
     built = [task for task, state in result.states.items() if state is State.BUILT]
     frame.bound += [(task, True) for task in built]

@@ -128,6 +128,8 @@ def tasks_of_values(task: Any, names: Iterable[str]) -> list[Any]:
     found: list[Any] = []
     for name in names:
         _collect(getattr(task, name), found)
+    for one in task.__dict__.get("_init", ()):
+        _collect(one, found)
     return found
 
 

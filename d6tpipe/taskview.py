@@ -191,7 +191,8 @@ class TaskView:
     def needs(self, node: Any) -> Sequence[Any]:
         task = node.task
         kind = self._kinds[task.__class__]
-        if kind.leaf:
+        prepared = "_init" in task.__dict__
+        if kind.leaf and not prepared:
             return ()
         if kind.luigi and not kind.wrapper:
             if node.present is None:
@@ -214,7 +215,7 @@ class TaskView:
                     facts={"error": f"{type(error).__name__}: {error}"},
                     hint="Mend requires(); nothing was run.",
                 ) from error
-        if kind.objects_in:
+        if kind.objects_in or prepared:
             tasks = list(dict.fromkeys([*tasks_of_values(task, kind.objects_in), *tasks]))
         kinds, bulk = self._kinds, False
         for need in tasks:

@@ -23,6 +23,7 @@ import cloudpickle
 from d6tpipe import cache, settings
 from d6tpipe.binding import LOADING
 from d6tpipe.bodies import BodyRunner, failure_of
+from d6tpipe.callbacks import silence
 from d6tpipe.capture import Captured, DescriptorCapture, PythonCapture
 from d6tpipe.definitions import definition
 from d6tpipe.errors import BodyError, DeclarationError, told
@@ -126,6 +127,7 @@ class _Run:
         """Make this process look as the one that coordinates."""
         if self.at_home:
             return
+        silence()
         if not mirrored():
             stand_in(self.base)
         stand_in_for(self.main)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,9 +13,9 @@ from luigi.parameter import ParameterVisibility
 
 from d6tpipe import plugins
 from d6tpipe.binding import SHIPPED, binding_for, bound, frame_of, runs_now
-from d6tpipe.constructor import blueprint
+from d6tpipe.constructor import blueprint, inits_text
 from d6tpipe.errors import NotRunningError, ParameterError
-from d6tpipe.task_values import Composite, tasks_of_values
+from d6tpipe.task_values import Composite, object_of, tasks_of_values
 from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.tasks.outputs import absolute
 from d6tpipe.typed import Open
@@ -30,7 +31,8 @@ class _TaskId:
         if task is None:
             return self
         values = task.__dict__
-        found = values["task_id"] = blueprint(owner).task_id(values)
+        plan = blueprint(owner)
+        found = values["task_id"] = (plan.prepared_task_id if "_init" in values else plan.task_id)(values)
         return found
 
 
@@ -48,6 +50,7 @@ class Task(luigi.Task, Open, metaclass=TaskMeta):
     if TYPE_CHECKING:  # every constructor takes them; see __getattr__
         path: Any = None
         flows: Any = None
+        init: Any = None
 
     # luigi sets these three in each instance; set_tracking_url and its kin exist only while the body runs
     set_tracking_url = None
@@ -89,6 +92,8 @@ class Task(luigi.Task, Open, metaclass=TaskMeta):
             for name, parameter in plan.parameters
             if parameter.significant and parameter.visibility != ParameterVisibility.PRIVATE and name in values
         ]
+        if "_init" in values:
+            shown.append(f"init={list(values['_init'])!r}")
         return f"{plan.family}({', '.join(shown)})"
 
     def __getattr__(self, name: str) -> Any:
@@ -151,6 +156,8 @@ class Task(luigi.Task, Open, metaclass=TaskMeta):
         binding = self._binding
         bind = None if binding is None else (binding.path, binding.flows)
         told = {name: self.__dict__[name] for name in _LABELS if name in self.__dict__}
+        if "_init" in self.__dict__:
+            values["init"] = self.__dict__["_init"]
         return _rebuild, (type(self), values, bind, self._own_path, self._own_flows, told)
 
     # ---- running by hand
@@ -187,7 +194,17 @@ class Task(luigi.Task, Open, metaclass=TaskMeta):
             if only_public and parameter.visibility != ParameterVisibility.PUBLIC:
                 continue
             found[name] = text(parameter, self.__dict__[name])
+        if "_init" in self.__dict__:
+            found["init"] = inits_text(self.__dict__["_init"])
         return found
+
+    @classmethod
+    def from_str_params(cls, params_str: Mapping[str, str]) -> Any:
+        """Return the task with these values, given as text."""
+        made = super().from_str_params(dict(params_str))
+        if "init" not in params_str or "init" in blueprint(cls).by_name:
+            return made
+        return cls(**made.param_kwargs, init=[object_of(one) for one in json.loads(params_str["init"])])
 
     def clone(self, cls: type | None = None, **kwargs: Any) -> Any:
         """Return a task of `cls` that shares this task's values.
@@ -216,7 +233,7 @@ class Task(luigi.Task, Open, metaclass=TaskMeta):
         """Return what has to be built first: what `requires` returns, and tasks that are values of parameters."""
         wanted = super().deps()
         names = blueprint(type(self)).objects_in
-        return [*tasks_of_values(self, names), *wanted] if names else wanted
+        return [*tasks_of_values(self, names), *wanted] if names or "_init" in self.__dict__ else wanted
 
     def input(self) -> Any:
         """Return the targets of what `requires` returns, in the same structure."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from inspect import isgeneratorfunction, unwrap
 from types import FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -193,7 +194,7 @@ def _run(method: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: d
         if note is not None:
             note.enter()
         task._before_run(frame)
-        with _own_values(task):
+        with nullcontext() if isgeneratorfunction(unwrap(method)) else _prepared(task):
             value = method(task, *args, **kwargs)
         if value.__class__ is not GeneratorType:
             task._after_run(frame, value)
@@ -212,9 +213,25 @@ def _run(method: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: d
     return _drive(task, value, frame, note) if value.__class__ is GeneratorType else value
 
 
-def _own_values(task: Any) -> Any:
+def _prepared(task: Any) -> Any:
+    """Return a ``with`` block for a body: it has copies of its configs, and what was to run before it has run."""
     names = blueprint(type(task)).configs_in
+    if "_init" in task.__dict__:
+        return _after_inits(task, (*names, "_init"))
     return live_values(task, names) if names else nullcontext()
+
+
+@contextmanager
+def _after_inits(task: Any, names: tuple[str, ...]) -> Iterator[None]:
+    with live_values(task, names):
+        for one in task.__dict__["_init"]:
+            try:
+                one.run()
+            except Exception as error:
+                if hasattr(error, "add_note"):  # Python 3.11
+                    error.add_note(f"(in run() of {one!r}, which init= has put before the body)")
+                raise
+        yield
 
 
 def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame, note: Any) -> Generator[Any, Any, Any]:
@@ -223,7 +240,7 @@ def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame, note: Any) -
     argument: Any = None
     values = ExitStack()
     try:
-        values.enter_context(_own_values(task))
+        values.enter_context(_prepared(task))
         if note is not None:
             note.enter()
         while True:

@@ -69,6 +69,7 @@ LAYERS = {
     "d6tpipe.points": (1, "declarations"),
     "d6tpipe.sweeps": (1, "declarations"),
     "d6tpipe.caches": (2, "call"),
+    "d6tpipe.callbacks": (2, "call"),
     "d6tpipe.jobs": (2, "call"),
     "d6tpipe.typed": (1, "declarations"),
     "d6tpipe.configs": (1, "declarations"),

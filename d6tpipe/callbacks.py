@@ -1,0 +1,152 @@
+"""Functions that are called when something happens to tasks: ``on(Fit, "completed", tell)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import luigi
+
+from d6tpipe.errors import ParameterError, shown, told, warn
+from d6tpipe.identity import nearest
+from d6tpipe.interfaces import Event, EventKind
+
+__all__ = ["Handler", "handlers", "on", "quiet", "silence"]
+
+_handlers: list[Handler] = []
+_quiet: ContextVar[bool] = ContextVar("d6tpipe_quiet", default=False)
+_is_worker = False
+
+
+class Handler:
+    """A function that waits for an event; made by `on`. ``remove()``, or the end of a ``with`` block, ends it."""
+
+    def __init__(self, test: Callable[[Any], bool], kind: EventKind, callback: Callable[[Event], Any]) -> None:
+        self._test, self._kind, self.callback = test, kind, callback
+
+    def __repr__(self) -> str:
+        return f"<Handler of {self._kind!s}: {_name(self.callback)}>"
+
+    def __call__(self, event: Event) -> None:
+        """Call the function if it waits for this."""
+        if event.kind is self._kind and self._test(event.task):
+            try:
+                self.callback(event)
+            except Exception as error:  # noqa: BLE001  (reported; what watches a run must not end it)
+                name = _name(self.callback)
+                warn(f"{name} raised {told(error)} when it was told that {shown(event.task)} {event.kind!s}")
+
+    def remove(self) -> None:
+        """Call the function no more."""
+        if self in _handlers:
+            _handlers.remove(self)
+
+    def __enter__(self) -> Handler:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+def on(what: Any, event: str, callback: Callable[[Event], Any] | None = None) -> Any:
+    """Have a function called when something happens to tasks in runs of this process, from now on.
+
+    Parameters
+    ----------
+    what : task, task class or sweep
+        A class stands for all its tasks, and those of its subclasses.
+    event : {"started", "completed", "failed", "skipped"}
+        "completed": its body has run to its end, or turned out not to have to. "skipped": it will not start, since
+        something upstream failed, or the run was cancelled. Tasks that are complete already tell nothing.
+    callback : callable, optional
+        Called with the `interfaces.Event`. Without it a decorator is returned.
+
+    Returns
+    -------
+    Handler
+        ``handler.remove()`` ends it.
+
+    Raises
+    ------
+    ParameterError
+        There is no such event, or `what` is none of these.
+
+    Notes
+    -----
+    Called once for each task and run, in the process that called ``run``, whatever the executor; ``run`` returns after
+    the last call. What it raises is a warning: neither the task nor the run fails of it.
+
+    Examples
+    --------
+    >>> import d6tpipe
+    >>> class Fit(d6tpipe.tasks.TaskCache):
+    ...     def run(self):
+    ...         self.save(1)
+    >>> with d6tpipe.on(Fit, "completed", lambda event: print(event.task, "is there")):
+    ...     _ = d6tpipe.run(Fit(), execution_summary=False)
+    Fit() is there
+    """
+    kinds = {str(kind): kind for kind in EventKind}
+    if event not in kinds:
+        near = nearest(str(event), kinds)
+        raise ParameterError(
+            "There is no such event",
+            facts={"got": repr(event), "events": ", ".join(kinds)},
+            hint=f"Did you mean {near!r}?" if near else 'Write on(Fit, "completed", tell).',
+        )
+    test = _test_of(what)
+
+    def register(function: Callable[[Event], Any]) -> Any:
+        if not callable(function):
+            raise ParameterError(
+                "on() needs something to call",
+                facts={"got": repr(function)},
+                hint='Write on(Fit, "completed", tell), with def tell(event): ...',
+            )
+        handler = Handler(test, kinds[event], function)
+        _handlers.append(handler)
+        return handler if callback is not None else function
+
+    return register if callback is None else register(callback)
+
+
+def _test_of(what: Any) -> Callable[[Any], bool]:
+    if isinstance(what, type) and issubclass(what, luigi.Task):
+        return lambda task: isinstance(task, what)
+    if isinstance(what, luigi.Task):
+        return lambda task: bool(task == what)
+    if hasattr(what, "task_at"):
+        members = set(what.tasks)
+        return lambda task: task in members
+    raise ParameterError(
+        "on() is about a task, a task class or a sweep",
+        facts={"got": repr(what)},
+        hint='Write on(Fit, "completed", tell).',
+    )
+
+
+def handlers() -> list[Handler]:
+    """Return those that are to be told of a run that begins now."""
+    return [] if _is_worker or _quiet.get() else list(_handlers)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Tell nobody of runs in the ``with`` block: what they build is told by the run around them."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
+def silence() -> None:
+    """Tell nobody of runs in this process, a worker: the one that coordinates does."""
+    global _is_worker
+    _is_worker = True
+
+
+def _name(callback: Any) -> str:
+    return str(getattr(callback, "__qualname__", None) or repr(callback))
