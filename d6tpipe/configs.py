@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import luigi
@@ -148,7 +149,11 @@ class Config(Composite, Open, metaclass=ConfigMeta):
     @functools.cached_property
     def config_id(self) -> str:
         """Text that tells the config from others of its class: name, readable values, digest."""
-        return str(blueprint(type(self)).task_id(self.__dict__))
+        found = str(blueprint(type(self)).task_id(self.__dict__))
+        if not self._producers:
+            return found
+        ids = "".join([one.task_id for one in self._producers])
+        return f"{found}_{blake2b(ids.encode(), digest_size=5).hexdigest()}"
 
     def __eq__(self, other: object) -> bool:
         return self is other or (type(self) is type(other) and self._key == other._key)
@@ -193,7 +198,8 @@ class Config(Composite, Open, metaclass=ConfigMeta):
         ParameterError
             There is no such parameter, or a value does not fit.
         """
-        return type(self)(**{**self.param_kwargs, **changes})
+        made = type(self)(**{**self.param_kwargs, **changes})
+        return made._output_of(self._producers) if self._producers else made
 
     # ---- immutable
 
@@ -225,7 +231,19 @@ class Config(Composite, Open, metaclass=ConfigMeta):
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {} if not self._insignificant else {"_insignificant": True}
-        return _rebuild, (type(self), self.param_kwargs, state)
+        return _rebuild, (type(self), self.param_kwargs, state, self._producers)
+
+    # ---- as an output
+
+    def _output_of(self, tasks: Iterable[Any]) -> Self:
+        producers = tuple(dict.fromkeys([*self._producers, *tasks]))
+        if producers == self._producers:
+            return self
+        found = object.__new__(type(self))
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("config_id", "_text", "_key")}
+        key = self.__dict__["_key"] if not self._producers else self.__dict__["_key"][:-1]
+        found.__dict__.update(kept, _producers=producers, _key=(*key, producers))
+        return found
 
     # ---- what is in it
 
@@ -283,11 +301,13 @@ def insignificant(config: _Config) -> _Config:
             facts={"got": f"{config!r:.200}"},
             hint="Declare a parameter that never counts with significant=False.",
         )
-    return _rebuild(type(config), config.param_kwargs, {"_insignificant": True})
+    return _rebuild(type(config), config.param_kwargs, {"_insignificant": True}, config._producers)
 
 
-def _rebuild(cls: Any, values: Mapping[str, Any], state: Mapping[str, Any]) -> Any:
+def _rebuild(cls: Any, values: Mapping[str, Any], state: Mapping[str, Any], producers: tuple[Any, ...]) -> Any:
     made = cls(**values)
+    if producers:
+        made = made._output_of(producers)
     if not state:
         return made
     found = object.__new__(cls)

@@ -27,6 +27,7 @@ from d6tpipe.errors import DeclarationError, ParameterError
 from d6tpipe.identity import UNSAFE, nearest, task_id_text
 from d6tpipe.labels import Tag
 from d6tpipe.parameters import ConfigParameter, TaskInstanceParameter
+from d6tpipe.task_paths import producer_of
 from d6tpipe.task_values import task_text
 from d6tpipe.values import canonical, emit_text, fast_type, strict_key, text
 
@@ -48,7 +49,10 @@ _PURE = {
 }  # fmt: skip
 
 
-_HOLDERS = (TaskInstanceParameter, ConfigParameter, luigi.DictParameter, luigi.ListParameter, luigi.TupleParameter)
+_HOLDERS = (
+    TaskInstanceParameter, ConfigParameter, luigi.DictParameter, luigi.ListParameter, luigi.TupleParameter,
+    luigi.PathParameter,
+)  # fmt: skip
 
 
 class _Interned(weakref.ref):
@@ -548,7 +552,7 @@ def _compile_id(plan: Blueprint) -> Callable[[Mapping[str, Any]], str]:
     ]
     pieces, shown = [], []
     for number, name in enumerate(plan.identity_names):
-        parameter = plan.by_name[name]
+        parameter: Any = plan.by_name[name]
         template = emit_text(parameter)
         value = f"values[{name!r}]"
         names[f"__p{number}"] = parameter
@@ -563,25 +567,22 @@ def _compile_id(plan: Blueprint) -> Callable[[Mapping[str, Any]], str]:
         pieces.append(f"{name!r}".replace("'", '"') + f":{{__json(t{number})}}")
         if number < 20:
             shown.append(f"{{t{number}[:64]}}")
-            if name in plan.instances_in:  # the text of a task is JSON
-                lines.append(f"s{number} = {value}.task_id[:64] if __is_task({value}) else t{number}[:64]")
+            if name in plan.instances_in or isinstance(parameter, luigi.PathParameter):  # the text of a task is JSON
+                lines.append(f"s{number} = (__id_in({value}) or t{number})[:64]")
                 shown[-1] = f"{{s{number}}}"
     body = ",".join(pieces)
     lines.append("pairs = f'{{" + body + "}}'")
     lines.append("shown = f'" + "_".join(shown) + "'")
     lines.append("if shown and not (shown.isascii() and ('_' + shown).isidentifier()): shown = __safe('_', shown)")
     lines.append(f"return f'{plan.family}_{{shown}}_{{__md5(pairs.encode(), usedforsecurity=False).hexdigest()[:10]}}'")
-    names["__safe"], names["__is_task"] = UNSAFE.sub, _is_task
+    names["__safe"], names["__id_in"] = UNSAFE.sub, _id_in
     exec(compile("\n    ".join(lines), f"<task id of {plan.cls.__qualname__}>", "exec"), names)
     return names["task_id"]
 
 
-def _is_task(value: Any) -> bool:
-    return isinstance(value, luigi.Task)
-
-
 def _id_in(value: Any) -> str | None:
-    """Return the id of a task or config, whose text is JSON; None for all else."""
+    """Return the id of a task, a config or the task that produces a path, whose text is JSON; None for all else."""
+    value = producer_of(value) or value
     return value.task_id if isinstance(value, luigi.Task) else getattr(value, "config_id", None)
 
 

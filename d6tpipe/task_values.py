@@ -13,9 +13,11 @@ from typing import Any
 import luigi
 from luigi.freezing import FrozenOrderedDict
 
+from d6tpipe.task_paths import TaskPath, path_of_output
+
 __all__ = [
     "Composite", "has_objects", "is_object_text", "live", "live_values", "main_name", "object_of", "stand_in_for",
-    "task_from_text", "task_text", "tasks_of_values",
+    "path_from_text", "task_from_text", "task_text", "tasks_of_values",
 ]  # fmt: skip
 
 
@@ -26,6 +28,11 @@ class Composite:
     param_kwargs: Any
 
     _insignificant = False
+    _producers: tuple[Any, ...] = ()  # tasks that what it stands for is an output of
+
+    def _output_of(self, tasks: Iterable[Any]) -> Any:
+        """Return a copy that is known to be an output of tasks."""
+        raise NotImplementedError
 
     def _objects(self) -> Iterable[Any]:
         """Return the values of those parameters that may hold tasks and configs."""
@@ -46,11 +53,10 @@ def task_text(task: Any) -> str:
     if found is None:
         cls = type(task)
         parameters = task.to_str_params(only_significant=True)
-        found = task.__dict__["_text"] = json.dumps(
-            {"class": cls.__qualname__, "module": _module_of(cls), "params": parameters},
-            sort_keys=True,
-            separators=(",", ":"),
-        )
+        content: dict[str, Any] = {"class": cls.__qualname__, "module": _module_of(cls), "params": parameters}
+        if producers := getattr(task, "_producers", ()):
+            content["of"] = [json.loads(task_text(one)) for one in producers]
+        found = task.__dict__["_text"] = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return found
 
 
@@ -104,7 +110,8 @@ _KEYS = frozenset({"class", "module", "params"})
 
 def is_object_text(found: Mapping[Any, Any]) -> bool:
     """Return whether a mapping is what `task_text` makes of a task or config, read back."""
-    return found.keys() == _KEYS and isinstance(found["class"], str) and isinstance(found["params"], Mapping)
+    keys = found.keys() - {"of"}
+    return keys == _KEYS and isinstance(found["class"], str) and isinstance(found["params"], Mapping)
 
 
 def object_of(found: Mapping[str, Any]) -> Any:
@@ -120,7 +127,16 @@ def object_of(found: Mapping[str, Any]) -> Any:
         raise ValueError(f"there is no class {name} in the module {module} ({error})") from None
     if not isinstance(place, type) or not issubclass(place, (luigi.Task, Composite)):
         raise ValueError(f"{module}.{name} is not a class of tasks or configs")
-    return place.from_str_params(dict(found.get("params") or {}))
+    made = place.from_str_params(dict(found.get("params") or {}))
+    return made._output_of([object_of(one) for one in found["of"]]) if "of" in found else made
+
+
+def path_from_text(text: str) -> Any:
+    """Return the path of an output that a text of `task_paths.task_path_text` stands for; None for other texts."""
+    if not text.startswith('{"output":'):
+        return None
+    found = json.loads(text)
+    return path_of_output(object_of(found["task"]), found["output"])
 
 
 def tasks_of_values(task: Any, names: Iterable[str]) -> list[Any]:
@@ -138,7 +154,11 @@ def _collect(value: Any, found: list[Any]) -> None:
         return
     if isinstance(value, luigi.Task):
         found.append(value)
+    elif isinstance(value, TaskPath):
+        if value.producer is not None:
+            found.append(value.producer)
     elif isinstance(value, Composite):
+        found += value._producers
         if not value._insignificant:
             for inner in value._objects():
                 _collect(inner, found)

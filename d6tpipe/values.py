@@ -28,7 +28,8 @@ from luigi.parameter import ParameterException, ParameterVisibility
 from luigi.task_register import Register, TaskClassException
 
 from d6tpipe import parameters
-from d6tpipe.task_values import Composite, has_objects, is_object_text, object_of, task_text
+from d6tpipe.task_paths import TaskPath, producer_of, task_path_text
+from d6tpipe.task_values import Composite, has_objects, is_object_text, object_of, path_from_text, task_text
 
 __all__ = ["canonical", "emit_text", "fast_type", "strict_key", "text"]
 
@@ -97,6 +98,8 @@ def strict_key(param: luigi.Parameter[Any], value: Any) -> Any:
         return value
     if value is None:
         return type(None)  # None itself would read as "cannot be hashed"
+    if isinstance(value, TaskPath) and value.producer is not None:
+        return (TaskPath, value.producer, value.key)  # equal to a path without a producer, and yet another value
     rule = _RULES.get(param.__class__)
     form = rule.key if rule is not None else "any"
     if form == "value" or (form == "number" and kind is int):
@@ -118,6 +121,8 @@ def text(param: luigi.Parameter[Any], value: Any) -> str:
         return parameters.ChoiceListParameter.serialize(param, value)  # type: ignore[arg-type]
     if isinstance(value, (tuple, FrozenOrderedDict)) and has_objects(value):
         return json.dumps(value, default=_json)
+    if isinstance(value, TaskPath) and value.producer is not None:
+        return task_path_text(value, task_text(value.producer))
     return param.serialize(value)
 
 
@@ -478,6 +483,10 @@ def _takes_none(param: Any) -> bool:
 def _path(param: Any, value: Any) -> Path:
     if not isinstance(value, (str, os.PathLike)):
         raise _Misfit
+    if producer_of(value) is not None:
+        return value  # type: ignore[return-value]
+    if isinstance(value, str) and (found := path_from_text(value)) is not None:
+        return found
     path = Path(value)
     if param.absolute:
         path = path.absolute()
@@ -658,7 +667,7 @@ _BY_NAME = {
     "DictParameter": _Rule(_dict, "a mapping or its JSON text", "json"),
     "ListParameter": _Rule(_list, "a sequence or its JSON text", "json"),
     "TupleParameter": _Rule(_list, "a sequence or its text, as JSON or a Python tuple", "json"),
-    "PathParameter": _Rule(_path, _expected_path, "value", "str({v})", _path_as_is),
+    "PathParameter": _Rule(_path, _expected_path, "value", None, _path_as_is),  # an output's path has another text
     "TaskParameter": _Rule(_task, "a task class or the family of one", "value", "{v}.get_task_family()"),
 }  # fmt: skip
 

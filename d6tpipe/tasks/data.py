@@ -8,7 +8,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Iterator, Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import luigi
@@ -20,6 +20,8 @@ from d6tpipe.errors import DeclarationError, NotBuiltError, OutputKeyError, Stor
 from d6tpipe.identity import FILE_NAME_BYTES, file_name, nearest
 from d6tpipe.interfaces import Writer, Written
 from d6tpipe.targets import CacheTarget, DataTarget, FormatTarget
+from d6tpipe.task_paths import producer_of, task_path
+from d6tpipe.task_values import Composite
 from d6tpipe.tasks.aggregator import TaskAggregator
 from d6tpipe.tasks.base import Task
 from d6tpipe.tasks.external import is_external
@@ -71,13 +73,47 @@ class TaskData(Task):
         return found["data"] if layout(self).single else found
 
     def outputPath(self, key: str | None = None) -> Any:
-        """Return the path of the output, or of output `key`, or the paths by name; nothing is built or made."""
+        """Return the path of the output, or of output `key`, or the paths by name; nothing is built or made.
+
+        Such a path knows this task: as a value of a `PathParameter` of another task it makes that one require this one.
+        """
         if key is not None:
             self._check_keys([key])
         found = self.output()
-        if layout(self).single:
-            return found.path
-        return found[key].path if key is not None else {name: target.path for name, target in found.items()}
+        targets_by_name = {"data": found} if layout(self).single else found
+        paths = {
+            name: task_path(target.path, self, name) if isinstance(target.path, Path) else target.path
+            for name, target in targets_by_name.items()
+        }
+        return paths["data"] if layout(self).single else paths[key] if key is not None else paths
+
+    def as_output(self) -> Any:
+        """Return what others are to hold of this task: what ``outputs_for(self, dep)`` returns, or the task itself.
+
+        ``outputs_for`` is yours to write. ``dep(x)`` marks a config, a path, or what is in a list or dict, as output of
+        this task: whoever holds it requires the task. What is not marked makes no one require it.
+        """
+        describe = getattr(self, "outputs_for", None)
+        return self if describe is None else describe(self._output)
+
+    def _output(self, value: Any) -> Any:
+        """Return a value as an output of this task."""
+        if value is None or isinstance(value, luigi.Task):
+            return value
+        if isinstance(value, Composite):
+            return value._output_of([self])
+        if isinstance(value, PurePath):
+            return value if producer_of(value) is not None else task_path(value, self, str(value))
+        if isinstance(value, Mapping):
+            return {name: self._output(member) for name, member in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._output(member) for member in value]
+        raise DeclarationError(
+            "dep() marks configs, paths, and lists and dicts of those",
+            task=self,
+            facts={"got": f"{value!r:.200}"},
+            hint="Wrap it: class Result(d6tpipe.Config) with what it needs as parameters, and dep(Result(...)).",
+        )
 
     def complete(self, cascade: bool = True) -> bool:
         """Return whether all outputs exist and, with `cascade`, all requirements are complete.
