@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from d6tpipe.plans import plan
     from d6tpipe.points import product, zipped
     from d6tpipe.searches import search
+    from d6tpipe.shared_dirs import SharedDir
     from d6tpipe.sweeps import sweep
     from d6tpipe.tasklogs import log
     from d6tpipe.tokens import Token
@@ -60,6 +61,7 @@ __all__ = [
     "FlowExport",
     "FlowImport",
     "Init",
+    "SharedDir",
     "Token",
     "Workflow",
     "WorkflowMulti",
@@ -134,6 +136,7 @@ _FUNCTIONS = {
     "plan": "plans",
     "product": "points",
     "search": "searches",
+    "SharedDir": "shared_dirs",
     "sweep": "sweeps",
     "tag": "labels",
     "tags": "graphs",

@@ -82,6 +82,8 @@ class Blueprint:
         Parameters that enter the task id, sorted.
     is_task : bool
         Else it is a config.
+    shares_folders : bool
+        It has some `shared_dirs.SharedDir`.
     extras : tuple of str
         What the constructor takes besides parameters.
     instances_in : tuple of str
@@ -122,6 +124,9 @@ class Blueprint:
             getattr(self.by_name[name], "ignore_default", False) for name in self.identity_names
         )
         may_ignore = any([isinstance(self.by_name[name], ConfigParameter) for name in self.identity_names])
+        self.shares_folders = any(
+            [hasattr(type(value), "is_shared_folder") for base in cls.__mro__ for value in vars(base).values()]
+        )
         self._defaults: dict[str, tuple[Any, Hashable]] = {}
         self._clones: dict[type, Callable[..., Any]] = {}
         self.make, self.fill = _compile(self)

@@ -78,6 +78,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "select_in": "d6tpipe.selection:select_in",
         "shipper": "d6tpipe.shipping:Shipper",
         "table": "d6tpipe.tables:table",
+        "used_alone": "d6tpipe.shared_dirs:used_alone",
         "taskflow_upstream": "d6tpipe.flow:taskflow_upstream",
     },
 }

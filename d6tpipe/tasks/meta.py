@@ -215,16 +215,18 @@ def _run(method: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: d
 
 def _prepared(task: Any) -> Any:
     """Return a ``with`` block for a body: it has copies of its configs, and what was to run before it has run."""
-    names = blueprint(type(task)).configs_in
-    if "_init" in task.__dict__:
-        return _after_inits(task, (*names, "_init"))
-    return live_values(task, names) if names else nullcontext()
+    plan = blueprint(type(task))
+    if "_init" not in task.__dict__ and not plan.shares_folders:
+        return live_values(task, plan.configs_in) if plan.configs_in else nullcontext()
+    return _surrounded(task, plan)
 
 
 @contextmanager
-def _after_inits(task: Any, names: tuple[str, ...]) -> Iterator[None]:
-    with live_values(task, names):
-        for one in task.__dict__["_init"]:
+def _surrounded(task: Any, plan: Any) -> Iterator[None]:
+    inits = ("_init",) if "_init" in task.__dict__ else ()
+    alone = plugins.load("services", "used_alone")(task) if plan.shares_folders else nullcontext()
+    with alone, live_values(task, (*plan.configs_in, *inits)):
+        for one in task.__dict__.get("_init", ()):
             try:
                 one.run()
             except Exception as error:
