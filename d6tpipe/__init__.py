@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from d6tpipe.external_files import ExternalFile, glob
     from d6tpipe.graphs import tags
     from d6tpipe.grids import grid
+    from d6tpipe.hooks import SubmitHook
     from d6tpipe.labels import tag
     from d6tpipe.plans import plan
     from d6tpipe.points import product, zipped
@@ -62,6 +63,7 @@ __all__ = [
     "FlowImport",
     "Init",
     "SharedDir",
+    "SubmitHook",
     "Token",
     "Workflow",
     "WorkflowMulti",
@@ -137,6 +139,7 @@ _FUNCTIONS = {
     "product": "points",
     "search": "searches",
     "SharedDir": "shared_dirs",
+    "SubmitHook": "hooks",
     "sweep": "sweeps",
     "tag": "labels",
     "tags": "graphs",

@@ -28,6 +28,7 @@ from d6tpipe.declared import MARKS, Options, class_options, items
 from d6tpipe.errors import DeclarationError, ParameterError, is_ours, told, warn
 from d6tpipe.fingerprint import Fingerprint, fingerprint, is_project
 from d6tpipe.fingerprint.source import file_of
+from d6tpipe.hooks import HOOKS
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.tasks.unbound import binds
@@ -44,7 +45,7 @@ _HOOKS = frozenset({
     "no_unpicklable_properties", "on_failure", "on_success", "output", "owner_email", "priority", "process_resources",
     "remove_event_handler", "requires", "resources", "retry_count", "task_family", "task_module", "task_namespace",
     "trigger_event", "use_cmdline_section", "worker_timeout", "_namespace_at_class_time", "_owner_list", "_requires",
-    "_unconsumed_params", "_visible_in_registry", MARKS,
+    "_unconsumed_params", "_visible_in_registry", HOOKS, MARKS,
 })  # fmt: skip
 
 # Of our classes: where outputs lie, and whether they are made here. `persist` and `target_class` do count: they say

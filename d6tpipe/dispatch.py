@@ -16,6 +16,7 @@ import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from contextlib import nullcontext
 from functools import cache
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from d6tpipe.capture import Captured
 from d6tpipe.declared import class_option
 from d6tpipe.errors import (
     BodyError,
+    BuildError,
     CrashError,
     DeclarationError,
     InternalError,
@@ -39,9 +41,11 @@ from d6tpipe.errors import (
 )
 from d6tpipe.examiner import store_of
 from d6tpipe.executors.shared import CodeMismatch, WorkerDied, WorkerGone, WorkTimeout
+from d6tpipe.hooks import may_have_hooks, submission_of, surroundings
 from d6tpipe.interfaces import Failure, Outcome, State
 from d6tpipe.stores import MEMORY
 from d6tpipe.tasks import TaskAggregator
+from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.tasks.outputs import absolute, folder
 
 if TYPE_CHECKING:
@@ -179,12 +183,15 @@ class _Place:
 class _Work:
     """One body on its way through attempts and places."""
 
-    __slots__ = ("answered", "attempt", "mismatched", "node", "place", "seconds", "suspects", "used", "wanted")
+    __slots__ = (
+        "answered", "around", "attempt", "mismatched", "node", "place", "seconds", "suspects", "used", "wanted",
+    )  # fmt: skip
 
     def __init__(self, node: Any, used: bool, place: _Place) -> None:
         self.node, self.used, self.place = node, used, place
         self.attempt = 1
         self.answered: list[Any] = []  # what it asked for and has got, should it have to begin again
+        self.around: tuple[dict[str, str], str | None] | None = None
         self.mismatched = False
         self.seconds: float | None = None
         self.suspects = 0
@@ -194,10 +201,11 @@ class _Work:
 class _Plan:
     """What a class says about where and how its bodies run."""
 
-    __slots__ = ("executor", "isolate", "retry_delay", "retry_on")
+    __slots__ = ("executor", "hooked", "isolate", "retry_delay", "retry_on")
 
     def __init__(self, cls: type) -> None:
         self.executor = class_option(cls, "executor")
+        self.hooked = isinstance(cls, TaskMeta) and may_have_hooks(cls)
         self.isolate = class_option(cls, "isolate", False) is True
         self.retry_on = _causes(cls, class_option(cls, "retry_on"))
         self.retry_delay = _delay(cls, class_option(cls, "retry_delay", 0.0))
@@ -304,17 +312,24 @@ class Dispatcher:
         if plan is None:
             plan = self._plans[node.task.__class__] = _Plan(node.task.__class__)
         place = self._main
-        timeout = node.task.worker_timeout
+        try:
+            made = submission_of(node.task, self._run_id) if plan.hooked else None
+        except BuildError as error:
+            self._settled(_Work(node, used, place), _failed(node, error))
+            return
+        timeout = node.task.worker_timeout if made is None else made.timeout
+        surrounds = made is not None and made.surrounds
         if plan.executor is not None and plan.executor != self._choice.name:
             place = self._place(plan.executor)
         if self._main.debugging:  # all in this thread, whatever the classes say
             place, timeout = self._main, None
-        elif (timeout or plan.isolate) and (place.in_process or (place.local and not place.assigns)):
+        elif (timeout or plan.isolate or surrounds) and (place.in_process or (place.local and not place.assigns)):
             place = self._place("processes")
         if place.remote and not _shipping().is_shippable(node.task):  # its outputs lie who knows where: here
             place = self._place("processes")
         work = _Work(node, used, place)
         work.seconds = float(timeout) if timeout else None
+        work.around = (made.env, made.cwd) if made is not None and surrounds else None
         self._begin(work)
 
     def resume(self, node: Any, suspension: Any) -> None:
@@ -440,7 +455,7 @@ class Dispatcher:
     def _begin(self, work: _Work) -> None:
         place, node = work.place, work.node
         if place.in_process:
-            self._start_here(work, lambda: self._bodies(node, work.used, work.attempt))
+            self._start_here(work, lambda: self._here(work))
             return
         if isinstance(node.task, TaskAggregator):  # nothing runs
             self._settled(work, self._bodies(node, work.used))
@@ -460,11 +475,15 @@ class Dispatcher:
             future = self._sent(work, args)
         self._expect(work, future)
 
+    def _here(self, work: _Work) -> Outcome:
+        with surroundings(*work.around) if work.around is not None else nullcontext():  # so only where one runs alone
+            return self._bodies(work.node, work.used, work.attempt)
+
     def _payload(self, work: _Work) -> tuple[Any, ...]:
         """Return the arguments of `worker.run`; for a worker without the data folder what `worker.run_shipped` adds."""
         place, node = work.place, work.node
         keep = place.affinity and not place.remote
-        item, blobs = place.encoder.item(node, work.used, work.answered, keep, work.attempt, work.seconds)
+        item, blobs = place.encoder.item(node, work.used, work.answered, keep, work.attempt, work.seconds, work.around)
         args = place.encoder.header, item, *blobs
         if not place.remote:
             return args
@@ -476,7 +495,8 @@ class Dispatcher:
         """Hand a body to its executor, in the way that the executor has."""
         executor: Any = work.place.executor
         task = work.node.task
-        isolate = self._plans[task.__class__].isolate
+        # Workers of others may be threads of one process.
+        isolate = self._plans[task.__class__].isolate or (work.around is not None and not work.place.assigns)
         if work.place.assigns and not work.place.remote:
             kind = task.__class__.__qualname__
             self._held_back[work.place.name] = executor

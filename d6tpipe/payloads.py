@@ -152,6 +152,7 @@ class Encoder:
         keep: bool,
         attempt: int = 1,
         seconds: float | None = None,
+        around: tuple[dict[str, str], str | None] | None = None,
     ) -> tuple[bytes, list[Shared]]:
         """Return what a worker needs to run the body of a node, and the values in memory that it reads.
 
@@ -167,6 +168,8 @@ class Encoder:
         attempt : int
         seconds : float, optional
             How long the body may take.
+        around : (dict of str to str, str or None), optional
+            What is added to the environment, and the working folder.
 
         Raises
         ------
@@ -177,7 +180,7 @@ class Encoder:
         self._place(task.__class__)
         inputs, blobs = self.inputs([need.task for need in node.needs] + list(answered))
         content = (task, node.requires, used, self._codes[task.__class__], inputs, tuple(answered), keep,
-                   attempt, seconds)  # fmt: skip
+                   attempt, seconds, around)  # fmt: skip
         try:
             return self._dumps(content), blobs
         except PipeError:

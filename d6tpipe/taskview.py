@@ -18,8 +18,9 @@ from d6tpipe.binding import bound
 from d6tpipe.constructor import blueprint
 from d6tpipe.declared import class_option
 from d6tpipe.engine.graph import Graph
-from d6tpipe.errors import GraphError, PipeError, warn
+from d6tpipe.errors import BuildError, GraphError, PipeError, warn
 from d6tpipe.examiner import OBSERVED, Examiner, Known, digest_together, stats_of, store_of
+from d6tpipe.hooks import may_have_hooks, submission_of
 from d6tpipe.interfaces import Evidence, Finding
 from d6tpipe.labels import marks_of
 from d6tpipe.policy import Policy
@@ -49,8 +50,8 @@ class _Kind:
     """What the view knows of one class."""
 
     __slots__ = (
-        "aggregator", "demands", "external", "family", "known", "leaf", "luigi", "may_vary", "mode", "objects_in",
-        "own_rule", "plain_needs", "skipped", "tracked", "wrapper",
+        "aggregator", "demands", "external", "family", "hooked", "known", "leaf", "luigi", "may_vary", "mode",
+        "objects_in", "own_rule", "plain_needs", "skipped", "tracked", "wrapper",
     )  # fmt: skip
 
     def __init__(self, cls: type, known: Known) -> None:
@@ -68,6 +69,7 @@ class _Kind:
             cls.deps in (luigi.Task.deps, Task.deps) and cls._requires is luigi.Task._requires  # type: ignore[attr-defined]
         )
         # a class that never says what it requires need not be asked
+        self.hooked = not self.luigi and may_have_hooks(cls)
         self.objects_in = () if self.luigi else blueprint(cls).objects_in
         self.leaf = (
             data and self.plain_needs and not self.objects_in
@@ -273,9 +275,14 @@ class TaskView:
 
     def demand(self, node: Any) -> tuple[tuple[str, float], ...]:
         task = node.task
-        if not self._kinds[task.__class__].demands and "resources" not in task.__dict__:
+        kind = self._kinds[task.__class__]
+        try:
+            made = submission_of(task, self.examiner.run_id) if kind.hooked else None
+        except BuildError:  # told when the task is to start, which fails
             return ()
-        wanted = task.process_resources()
+        if made is None and not kind.demands and "resources" not in task.__dict__:
+            return ()
+        wanted = task.process_resources() if made is None else made.resources
         if not isinstance(wanted, Mapping):  # a parameter of that name
             return ()
         return tuple(sorted([(str(name), amount) for name, amount in wanted.items() if amount]))

@@ -31,6 +31,7 @@ from d6tpipe.examiner import store_of
 from d6tpipe.executors import worker_process
 from d6tpipe.executors.processes import ProcessExecutor
 from d6tpipe.executors.shared import CodeMismatch
+from d6tpipe.hooks import surroundings
 from d6tpipe.interfaces import Failure, Outcome, State, Status
 from d6tpipe.machine import host_name, this_process
 from d6tpipe.payloads import loaded_classes, memory_paths
@@ -227,7 +228,7 @@ def run(header: bytes, item: bytes, *memory: bytes) -> TaskResult:
 
 
 def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
-    task, requires, used, code, inputs, answered, keep, attempt, seconds = item
+    task, requires, used, code, inputs, answered, keep, attempt, seconds, around = item
     if code is not None and (task.__class__, code) not in place.checked:
         _check_code(task, code)
         place.checked.add((task.__class__, code))
@@ -235,7 +236,8 @@ def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
         _take_in(inputs, memory)
     body = place.bodies.body(_Node(task, requires), used, answered, attempt, seconds)
     store = store_of(task)
-    with nullcontext() if store.root == MEMORY or mirrored() else store.locks.borrow(task.task_id):
+    lock = nullcontext() if store.root == MEMORY or mirrored() else store.locks.borrow(task.task_id)
+    with lock, surroundings(*around) if around is not None else nullcontext():
         return _receipt(place, body, _counted(body.start), keep)
 
 

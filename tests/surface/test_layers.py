@@ -73,6 +73,7 @@ LAYERS = {
     "d6tpipe.jobs": (2, "call"),
     "d6tpipe.typed": (1, "declarations"),
     "d6tpipe.configs": (1, "declarations"),
+    "d6tpipe.hooks": (1, "declarations"),
     "d6tpipe.shared_dirs": (1, "declarations"),
     "d6tpipe.task_paths": (1, "declarations"),
     "d6tpipe.parameter_names": (1, "declarations"),
