@@ -2,7 +2,7 @@
 
     python benchmarks/sweeps.py [--n 100000] [--built] [--repeat 3]
 
-Each step is told by its minimum over the repetitions, each in a process of its own: labels and caches of one do not help
+Each step is told by its minimum over the repetitions, each in a process of its own: what one knows does not help
 the next. ``--built`` builds the tasks first (minutes), once for all repetitions.
 """
 
