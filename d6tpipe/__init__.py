@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from d6tpipe.graphs import tags
     from d6tpipe.grids import grid
     from d6tpipe.hooks import SubmitHook
+    from d6tpipe.jobs import from_dir
     from d6tpipe.labels import tag
     from d6tpipe.plans import plan
     from d6tpipe.points import product, zipped
@@ -84,6 +85,7 @@ __all__ = [
     "executors",  # noqa: F405
     "explain",
     "forget",
+    "from_dir",
     "functional",  # noqa: F405
     "glob",
     "grid",
@@ -132,6 +134,7 @@ _FUNCTIONS = {
     "insignificant": "configs",
     "explain": "explanations",
     "forget": "acceptance",
+    "from_dir": "jobs",
     "grid": "grids",
     "log": "tasklogs",
     "on": "callbacks",

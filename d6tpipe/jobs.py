@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
 from d6tpipe import plugins
 from d6tpipe.declared import class_option
-from d6tpipe.errors import ParameterError, StorageError, shown
+from d6tpipe.errors import ParameterError, StorageError, shown, told
 from d6tpipe.graphs import tags
+from d6tpipe.interfaces import Outcome, State
+from d6tpipe.machine import host_name
+from d6tpipe.task_values import task_from_text, task_text
 from d6tpipe.tasks.outputs import job_folder
 
-__all__ = ["Job"]
+__all__ = ["Job", "from_dir", "in_own_folder"]
 
 _Item = TypeVar("_Item")
 
@@ -45,10 +50,9 @@ class Job:
     """
 
     def __init__(self, frame: Any) -> None:
-        self._task = frame.task
+        self._task, self._frame = frame.task, frame
         self.attempt: int = frame.attempt
         self.run_id: str = frame.run_id
-        self._end = None if frame.seconds is None else frame.begun + frame.seconds
         self._levels: list[float] = []  # of each loop around: what was done when its present step began
         self._counts: list[int] = []  # and how many steps it has
 
@@ -124,7 +128,8 @@ class Job:
 
     def remaining_time(self) -> float | None:
         """Return the seconds until the body would be stopped (``worker_timeout``); None if it may take forever."""
-        return None if self._end is None else max(0.0, self._end - monotonic())
+        frame = self._frame
+        return None if frame.seconds is None else max(0.0, (frame.begun or monotonic()) + frame.seconds - monotonic())
 
     @overload
     def progress(self, done: float, message: str = ...) -> None: ...
@@ -199,3 +204,73 @@ class Job:
 
 
 _FINISHED = ".finished"
+
+
+# ---- bodies that have a process to themselves
+
+
+PARAMS, STATUS = "params.json", "status.json"
+
+
+@contextmanager
+def in_own_folder(body: Any) -> Iterator[Callable[[Outcome], None]]:
+    """Have a body work in its folder, and keep there what is known of it; yields what takes the outcome.
+
+    ``params.json`` is what `from_dir` reads, ``status.json`` has state, times, host, process and attempt, ``task.out``
+    and ``task.err`` what the body has printed.
+    """
+    frame = body.frame
+    frame.job = frame.job or Job(frame)
+    place = frame.job.dir
+    task = frame.task
+    status = {
+        "state": str(State.RUNNING), "task_id": task.task_id, "label": frame.job.label, "run_id": frame.run_id,
+        "attempt": frame.attempt, "host": host_name(), "pid": os.getpid(), "begin": time(), "end": None, "reason": "",
+    }  # fmt: skip
+    _write(place, PARAMS, json.dumps(json.loads(task_text(task)), indent=2))
+    _write(place, STATUS, json.dumps(status, indent=2))
+
+    def note(outcome: Outcome) -> None:
+        failure = outcome.failure
+        status.update(state=str(outcome.state), end=time(), reason="" if failure is None else told(failure.error))
+        printed = outcome.captured
+        _write(place, "task.out", "" if printed is None else printed.stdout)
+        _write(place, "task.err", "" if printed is None else printed.stderr)
+        _write(place, STATUS, json.dumps(status, indent=2))
+
+    before = os.getcwd()
+    os.chdir(place)
+    try:
+        yield note
+    finally:
+        os.chdir(before)
+
+
+def _write(place: Path, name: str, text: str) -> None:
+    data = text.encode("utf-8", "backslashreplace")
+    plugins.load("files", "local").write_stream(str(place / name), lambda sink: sink.write(data))
+
+
+def from_dir(path: Any) -> Any:
+    """Return the task whose folder this is: that of an isolated task (``isolate = True``), with its ``params.json``.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder, or a file in it.
+
+    Raises
+    ------
+    StorageError
+        There is no ``params.json``, or it is not that of a task whose class can be imported.
+    """
+    place = Path(path)
+    file = (place.parent if place.is_file() else place) / PARAMS
+    try:
+        return task_from_text(file.read_text())
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            "This is not the folder of a task",
+            facts={"path": file, "reason": told(error)},
+            hint="Tasks with isolate = True have one beside their outputs: <task id>-job.files.",
+        ) from error

@@ -25,6 +25,7 @@ from d6tpipe.binding import LOADING
 from d6tpipe.bodies import BodyRunner, failure_of
 from d6tpipe.callbacks import silence
 from d6tpipe.capture import Captured, DescriptorCapture, PythonCapture
+from d6tpipe.declared import class_option
 from d6tpipe.definitions import definition
 from d6tpipe.errors import BodyError, DeclarationError, told
 from d6tpipe.examiner import store_of
@@ -33,6 +34,7 @@ from d6tpipe.executors.processes import ProcessExecutor
 from d6tpipe.executors.shared import CodeMismatch
 from d6tpipe.hooks import surroundings
 from d6tpipe.interfaces import Failure, Outcome, State, Status
+from d6tpipe.jobs import in_own_folder
 from d6tpipe.machine import host_name, this_process
 from d6tpipe.payloads import loaded_classes, memory_paths
 from d6tpipe.shipping import Depot, Packed, Parcel, Wanted, bring_back, make_room, pack, working_in
@@ -238,7 +240,12 @@ def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
     store = store_of(task)
     lock = nullcontext() if store.root == MEMORY or mirrored() else store.locks.borrow(task.task_id)
     with lock, surroundings(*around) if around is not None else nullcontext():
-        return _receipt(place, body, _counted(body.start), keep)
+        if not class_option(type(task), "isolate", False):
+            return _receipt(place, body, _counted(body.start), keep)
+        with in_own_folder(body) as note:
+            outcome = _counted(body.start)
+            note(outcome)
+        return _receipt(place, body, outcome, keep)
 
 
 def run_apart(seconds: float | None, header: bytes, item: bytes, *memory: bytes) -> TaskResult:

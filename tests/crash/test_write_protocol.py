@@ -454,8 +454,8 @@ SCENARIOS = {
 # test_save_crash), and of what is no run.
 # Not on the way of a run: damage, removal, and what methods keep (test_caches_crash.py).
 ELSEWHERE = {
-    "records.aside", "write.aside", "removal.files", "accept.written", "caches.locked", "caches.computed", "caches.filled",
-    "caches.aside",
+    "records.aside", "write.aside", "removal.files", "accept.written",
+    "caches.locked", "caches.computed", "caches.filled", "caches.aside",
 }  # fmt: skip
 
 

@@ -189,3 +189,59 @@ def test_labels_tags_and_marks_travel_with_a_task() -> None:
     del task
     again = pickle.loads(text)
     assert dp.errors.shown(again) == f"{__name__}.Base[one]" and dp.tags(again) == {"rows": 41}
+
+
+# ---- bodies that have a process to themselves
+
+
+class Alone(dp.tasks.TaskPickle):
+    isolate = True
+    layers = dp.IntParameter(default=1)
+
+    def run(self) -> None:
+        print("layers", self.layers)
+        Path("here.txt").write_text("x")
+        if self.layers == 0:
+            raise ValueError("none")
+        self.save((os.getcwd(), dict(self.job.tags), os.getpid()))
+
+
+class AloneSteps(Alone):
+    def run(self) -> Any:
+        place = os.getcwd()
+        yield Base(rows=3)
+        self.save((place, os.getcwd(), os.getpid()))
+
+
+@pytest.mark.parametrize(("executor", "workers"), [*WORKERS, ("dask", 2)])
+def test_an_isolated_body_works_in_its_folder_and_leaves_its_status_there(executor: str, workers: int) -> None:
+    if executor == "dask":
+        pytest.importorskip("distributed")
+    here = os.getcwd()
+    some = dp.sweep(Alone, {"three": {"layers": 3}, "none": {"layers": 0}})
+    dp.run(some, executor=executor, workers=workers, abort=False)
+    place, tags, pid = some["three"].outputLoad()
+    assert tags == {"layers": 3} and pid != os.getpid() and os.getcwd() == here
+    assert Path(place).name.startswith(some["three"].task_id) and (Path(place) / "here.txt").exists()
+    status = json.loads((Path(place) / "status.json").read_text())
+    assert (status["state"], status["pid"], status["attempt"]) == ("built", pid, 1)
+    assert status["label"].endswith("Alone[three]") and status["begin"] <= status["end"] and status["run_id"]
+    assert (Path(place) / "task.out").read_text() == "layers 3\n"
+    assert dp.from_dir(place) is some["three"] and dp.from_dir(Path(place) / "here.txt") is some["three"]
+    failed = json.loads((Path(place).parent / Path(place).name.replace(some["three"].task_id, some["none"].task_id)
+                         / "status.json").read_text())  # fmt: skip
+    assert (failed["state"], failed["reason"]) == ("failed", "ValueError: none")
+
+
+def test_an_isolated_body_that_yields_begins_again_in_its_folder() -> None:
+    dp.run(AloneSteps(), executor="processes", workers=2)
+    before, after, _ = AloneSteps().outputLoad()
+    assert before == after and Path(before).name.startswith(AloneSteps().task_id)
+
+
+def test_a_folder_of_no_task_is_told(tmp_path: Path) -> None:
+    with pytest.raises(dp.errors.StorageError, match="not the folder of a task"):
+        dp.from_dir(tmp_path)
+    (tmp_path / "params.json").write_text('{"class": "Nothing", "module": "nowhere", "params": {}}')
+    with pytest.raises(dp.errors.StorageError, match="there is no class Nothing in the module nowhere"):
+        dp.from_dir(tmp_path)
