@@ -10,6 +10,7 @@ from typing import Any
 
 import xxhash
 
+from d6tpipe.labels import ids_of
 from d6tpipe.machine import host_name, user_name
 
 __all__ = [
@@ -85,7 +86,7 @@ def announcement(
         "runnable": runnable,
         "family": task.task_family,
         "module": task.task_module,
-        "params": task.to_str_params(only_public=True),
+        "params": _shown_params(task),
         "priority": task.priority,
         "tracking_url": tracking_url,
         "accepts_messages": accepts_messages,
@@ -94,3 +95,10 @@ def announcement(
     if explanation is not None:
         fields["expl"] = json.dumps(explanation)
     return fields
+
+
+def _shown_params(task: Any) -> dict[str, str]:
+    """Return what the pages show beside the class: the id that a sweep gave the task, and its parameters."""
+    texts: dict[str, str] = task.to_str_params(only_public=True)
+    ids = ids_of(task)
+    return {"id": ids[-1], **texts} if ids and "id" not in texts else texts

@@ -155,3 +155,16 @@ def test_a_sweep_may_do_without_some_tasks() -> None:
     assert result.ok and result.counts == {"built": 2, "failed": 1}
     assert found.load() == {"i=1": 1, "i=2": 2}
     assert not d6tpipe.run(sweep(Odd, i=[1, 3, 6], tolerance=1), abort=False)
+
+
+def test_luigis_pages_show_the_id_that_a_sweep_gave() -> None:
+    from d6tpipe.central.protocol import announcement
+
+    class WithId(d6tpipe.tasks.TaskPickle):
+        id = d6tpipe.Parameter()
+
+    named = sweep(Base, {"deep": {"layers": 9}})["deep"]
+    assert announcement(named, "w", "PENDING")["params"] == {"id": "deep", "layers": "9", "name": "x"}
+    assert announcement(Base(layers=8), "w", "PENDING")["params"] == {"layers": "8", "name": "x"}
+    own = sweep(WithId, {"deep": {"id": "own"}})["deep"]
+    assert announcement(own, "w", "PENDING")["params"] == {"id": "own"}
