@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from hashlib import md5
 
-__all__ = ["FILE_NAME_BYTES", "UNSAFE", "file_name", "label", "nearest", "task_id_text"]
+__all__ = ["FILE_NAME_BYTES", "UNSAFE", "file_name", "label", "nearest", "shown_id", "task_id_text"]
 
 FILE_NAME_BYTES = 255
 """The longest file name that the usual file systems take."""
@@ -78,8 +78,14 @@ def label(task: object) -> str:
     """Return a task with its module: ``module.Class[id]`` if a sweep has given it an id, else with its parameters."""
     cls = type(task)
     module = "" if cls.__module__ == "__main__" else f"{cls.__module__}."
+    name = shown_id(task)
+    return f"{module}{cls.__qualname__}[{name}]" if name is not None else f"{module}{task!r}"
+
+
+def shown_id(task: object) -> str | None:
+    """Return the id that a sweep has given a task, the last one of several; None outside of sweeps."""
     ids = task.__dict__.get("_ids")
-    return f"{module}{cls.__qualname__}[{ids[-1]}]" if ids else f"{module}{task!r}"
+    return str(ids[-1]) if ids else None
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

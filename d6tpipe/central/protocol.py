@@ -10,7 +10,7 @@ from typing import Any
 
 import xxhash
 
-from d6tpipe.labels import ids_of
+from d6tpipe.identity import shown_id
 from d6tpipe.machine import host_name, user_name
 
 __all__ = [
@@ -100,5 +100,5 @@ def announcement(
 def _shown_params(task: Any) -> dict[str, str]:
     """Return what the pages show beside the class: the id that a sweep gave the task, and its parameters."""
     texts: dict[str, str] = task.to_str_params(only_public=True)
-    ids = ids_of(task)
-    return {"id": ids[-1], **texts} if ids and "id" not in texts else texts
+    name = shown_id(task)
+    return {"id": name, **texts} if name is not None and "id" not in texts else texts
