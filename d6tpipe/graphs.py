@@ -9,12 +9,15 @@ from typing import Any
 
 import luigi
 
+from d6tpipe.constructor import blueprint
 from d6tpipe.engine.freshness import is_lost, judge
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.errors import GraphError
 from d6tpipe.examiner import Examiner
 from d6tpipe.labels import own_tags
 from d6tpipe.policy import Policy
+from d6tpipe.task_values import configs_of
+from d6tpipe.tasks.base import Task
 from d6tpipe.taskview import TaskView
 
 __all__ = ["as_tasks", "asked_for", "build_graph", "lost_among", "no_collection", "tags"]
@@ -101,11 +104,15 @@ def lost_among(tasks: Sequence[Any]) -> set[int]:
 def tags(task: Any) -> dict[str, Any]:
     """Return the tags of a task and of all that it needs, by name; the nearer one counts where two have a name.
 
+    Configs that a task holds count with it.
+
     Cost: makes the graph of the task; nothing on the disk is looked at.
     """
     graph, goals, _ = build_graph(task, judged=False)
     found: dict[str, Any] = {}
     for node in graph.upstream(goals):  # the task itself first, then what is further and further away
-        for name, value in own_tags(node.task).items():
-            found.setdefault(name, value)
+        names = blueprint(type(node.task)).objects_in if isinstance(node.task, Task) else ()
+        for holder in (node.task, *configs_of(node.task, names)):
+            for name, value in own_tags(holder).items():
+                found.setdefault(name, value)
     return found

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from d6tpipe.constructor import blueprint
 from d6tpipe.errors import BuildError, DeclarationError, told
-from d6tpipe.task_values import Composite
+from d6tpipe.task_values import configs_of
 
 __all__ = ["HOOKS", "Submission", "SubmitHook", "may_have_hooks", "submission_of", "surroundings"]
 
@@ -122,8 +122,8 @@ def submission_of(task: Any, run_id: str) -> Submission | None:
 
 def _applied(task: Any) -> Submission | None:
     hooks: dict[Any, SubmitHook] = {}
-    for cls in _classes(task):
-        for hook in _of_class(cls):
+    for holder in (task, *configs_of(task, blueprint(type(task)).objects_in)):
+        for hook in _of_class(type(holder)):
             hooks.setdefault((type(hook), hook.key), hook)
     if not hooks:
         return None
@@ -146,22 +146,6 @@ def _applied(task: Any) -> Submission | None:
 
 def _of_class(cls: type) -> list[SubmitHook]:
     return [hook for base in reversed(cls.__mro__) for hook in vars(base).get(HOOKS, ())]
-
-
-def _classes(task: Any) -> Iterator[type]:
-    """Yield the class of a task, and those of the configs that it holds, however deep."""
-    yield type(task)
-    pending: list[Any] = [task.__dict__[name] for name in blueprint(type(task)).objects_in]
-    pending += task.__dict__.get("_init", ())
-    while pending:
-        value = pending.pop(0)
-        if isinstance(value, Composite):
-            yield type(value)
-            pending += value._objects()
-        elif isinstance(value, Mapping):
-            pending += value.values()
-        elif isinstance(value, tuple):
-            pending += value
 
 
 @contextmanager

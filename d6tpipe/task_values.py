@@ -16,8 +16,8 @@ from luigi.freezing import FrozenOrderedDict
 from d6tpipe.task_paths import TaskPath, path_of_output
 
 __all__ = [
-    "Composite", "has_objects", "is_object_text", "live", "live_values", "main_name", "object_of", "stand_in_for",
-    "path_from_text", "task_from_text", "task_text", "tasks_of_values",
+    "Composite", "configs_of", "has_objects", "is_object_text", "live", "live_values", "main_name", "object_of",
+    "path_from_text", "stand_in_for", "task_from_text", "task_text", "tasks_of_values",
 ]  # fmt: skip
 
 
@@ -168,6 +168,21 @@ def _collect(value: Any, found: list[Any]) -> None:
     elif isinstance(value, tuple):
         for inner in value:
             _collect(inner, found)
+
+
+def configs_of(task: Any, names: Iterable[str]) -> Iterator[Any]:
+    """Yield the configs that the parameters of these names hold, however deep, and what runs before the body."""
+    pending: list[Any] = [getattr(task, name) for name in names]
+    pending += task.__dict__.get("_init", ())
+    while pending:
+        value = pending.pop(0)
+        if isinstance(value, Composite):
+            yield value
+            pending += value._objects()
+        elif isinstance(value, Mapping):
+            pending += value.values()
+        elif isinstance(value, tuple):
+            pending += value
 
 
 def has_objects(value: Any) -> bool:

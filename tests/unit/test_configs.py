@@ -360,3 +360,10 @@ def test_annotations_make_config_parameters() -> None:
 
     assert Train(run_config={"size": 5}).run_config == Run(size=5)
     assert Train().run_config.optimizer.lr == 2
+
+
+def test_tags_of_configs_are_tags_of_what_holds_them() -> None:
+    model = Model(name=dp.tag("tagged"), optimizer=Optimizer(lr=dp.tag(0.7)))
+    assert dp.tags(Fit(model=model)) == {"name": "tagged", "lr": 0.7}
+    source = Source(task=Prepare(rows=dp.tag(77)))
+    assert dp.tags(Fit(source=source))["rows"] == 77
