@@ -25,9 +25,14 @@ from d6tpipe.machine import host_name
 from d6tpipe.task_values import task_from_text, task_text
 from d6tpipe.tasks.outputs import job_folder
 
-__all__ = ["Job", "from_dir", "in_own_folder"]
+__all__ = ["Job", "from_dir", "in_own_folder", "seed_of"]
 
 _Item = TypeVar("_Item")
+
+
+def seed_of(task: Any) -> int:
+    """Return a number below 2 ** 32 that follows from the identity of a task."""
+    return int.from_bytes(blake2b(task.task_id.encode(), digest_size=4).digest(), "big")
 
 
 class Job:
@@ -69,7 +74,7 @@ class Job:
 
     @property
     def seed(self) -> int:
-        return int.from_bytes(blake2b(self._task.task_id.encode(), digest_size=4).digest(), "big")
+        return seed_of(self._task)
 
     @cached_property
     def log(self) -> logging.Logger:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import sys
 import threading
 from collections import OrderedDict
@@ -34,7 +35,7 @@ from d6tpipe.executors.processes import ProcessExecutor
 from d6tpipe.executors.shared import CodeMismatch
 from d6tpipe.hooks import surroundings
 from d6tpipe.interfaces import Failure, Outcome, State, Status
-from d6tpipe.jobs import in_own_folder
+from d6tpipe.jobs import in_own_folder, seed_of
 from d6tpipe.machine import host_name, this_process
 from d6tpipe.payloads import loaded_classes, memory_paths
 from d6tpipe.shipping import Depot, Packed, Parcel, Wanted, bring_back, make_room, pack, working_in
@@ -238,6 +239,8 @@ def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
         _take_in(inputs, memory)
     body = place.bodies.body(_Node(task, requires), used, answered, attempt, seconds)
     store = store_of(task)
+    if not place.at_home:
+        _seed(task)
     lock = nullcontext() if store.root == MEMORY or mirrored() else store.locks.borrow(task.task_id)
     with lock, surroundings(*around) if around is not None else nullcontext():
         if not class_option(type(task), "isolate", False):
@@ -246,6 +249,16 @@ def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
             outcome = _counted(body.start)
             note(outcome)
         return _receipt(place, body, outcome, keep)
+
+
+def _seed(task: Any) -> None:
+    """Have random numbers of a body follow from its task, where the process is for this body alone at the time."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    random.seed(seed_of(task))
+    numpy = sys.modules.get("numpy")
+    if hasattr(numpy, "random"):
+        numpy.random.seed(seed_of(task))  # type: ignore[union-attr]
 
 
 def run_apart(seconds: float | None, header: bytes, item: bytes, *memory: bytes) -> TaskResult:

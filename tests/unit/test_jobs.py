@@ -13,6 +13,7 @@ import pytest
 
 import d6tpipe as dp
 from d6tpipe.errors import NotRunningError, ParameterError
+from d6tpipe.jobs import seed_of
 
 WORKERS = [("serial", 1), ("threads", 2), ("processes", 2)]
 
@@ -245,3 +246,28 @@ def test_a_folder_of_no_task_is_told(tmp_path: Path) -> None:
     (tmp_path / "params.json").write_text('{"class": "Nothing", "module": "nowhere", "params": {}}')
     with pytest.raises(dp.errors.StorageError, match="there is no class Nothing in the module nowhere"):
         dp.from_dir(tmp_path)
+
+
+class Draws(dp.tasks.TaskPickle):
+    n = dp.IntParameter(default=1)
+
+    def run(self) -> None:
+        import numpy
+
+        self.save((random.random(), float(numpy.random.random())))
+
+
+def test_worker_processes_are_seeded_with_the_task_and_this_process_is_not() -> None:
+    import numpy  # noqa: F401  (so that the workers have it from the start)
+
+    some = [Draws(n=n) for n in range(4)]
+    dp.run(some, executor="processes", workers=2)
+    first = [task.outputLoad() for task in some]
+    dp.run(some, executor="processes", workers=2, forced_all=True)
+    assert [task.outputLoad()[0] for task in some] == [one[0] for one in first]
+    assert len({one[0] for one in first}) == 4
+    assert first[0][0] == random.Random(seed_of(Draws(n=0))).random()
+    random.seed(7)
+    expected = random.Random(7).random()
+    dp.run(Base(rows=70))
+    assert random.random() == expected
