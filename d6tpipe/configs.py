@@ -258,7 +258,7 @@ class Config(Composite, Open, metaclass=ConfigMeta):
         if found is None:
             found = memo[self] = object.__new__(type(self))
             found.__dict__.update(self.__dict__)
-            found.__dict__["_live"] = True
+            found.__dict__.update(_live=True, _origin=self)
             for name in blueprint(type(self)).objects_in:
                 found.__dict__[name] = live(self.__dict__[name], memo)
         return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import is_
 from pathlib import PurePath
 from typing import Any
 
@@ -199,14 +200,23 @@ def live(value: Any, memo: dict[Any, Any]) -> Any:
 
     Equal configs have one copy in a `memo`.
     """
+    return _mapped(value, lambda config: config._live_copy(memo))
+
+
+def _original(config: Composite) -> Any:
+    """Return what a config is a copy of, for a body; itself if it is none."""
+    return config.__dict__.get("_origin", config)
+
+
+def _mapped(value: Any, change: Callable[[Composite], Any]) -> Any:
     if isinstance(value, Composite):
-        return value._live_copy(memo)
+        return change(value)
     if isinstance(value, tuple):
-        return tuple([live(item, memo) for item in value])
+        items = [_mapped(item, change) for item in value]
+        return value if all(map(is_, items, value)) else tuple(items)
     if isinstance(value, Mapping):
-        copies = {name: live(item, memo) for name, item in value.items()}
-        if any([copies[name] is not item for name, item in value.items()]):
-            return FrozenOrderedDict(copies)
+        members = {name: _mapped(item, change) for name, item in value.items()}
+        return value if all(map(is_, members.values(), value.values())) else FrozenOrderedDict(members)
     return value
 
 
@@ -216,7 +226,8 @@ def live_values(task: Any, names: Iterable[str]) -> Iterator[None]:
 
     The copies are equal to what they stand for: whoever looks at the task meanwhile finds the same task.
     """
-    before = {name: task.__dict__[name] for name in names}
+    # Somebody else may run the same body in another thread: its copies are not to stay.
+    before = {name: _mapped(task.__dict__[name], _original) for name in names}
     memo: dict[Any, Any] = {}
     task.__dict__.update({name: live(value, memo) for name, value in before.items()})
     try:
