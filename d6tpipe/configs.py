@@ -247,16 +247,19 @@ class Config(Composite, Open, metaclass=ConfigMeta):
 
     # ---- what is in it
 
+    def _ignored(self) -> list[str]:
+        return blueprint(type(self)).ignored(self.__dict__)
+
     def _objects(self) -> list[Any]:
         return [self.__dict__[name] for name in blueprint(type(self)).objects_in]
 
     # ---- for bodies
 
     def _live_copy(self, memo: dict[Any, Any]) -> Any:
-        """Return a copy on which attributes can be set; one for equal configs of one `memo`."""
-        found = memo.get(self)
+        """Return a copy on which attributes can be set; one for each `memo`."""
+        found = memo.get(id(self))
         if found is None:
-            found = memo[self] = object.__new__(type(self))
+            found = memo[id(self)] = object.__new__(type(self))
             found.__dict__.update(self.__dict__)
             found.__dict__.update(_live=True, _origin=self)
             for name in blueprint(type(self)).objects_in:

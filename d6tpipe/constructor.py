@@ -28,7 +28,7 @@ from d6tpipe.identity import UNSAFE, nearest, task_id_text
 from d6tpipe.labels import Tag
 from d6tpipe.parameters import ConfigParameter, TaskInstanceParameter
 from d6tpipe.task_paths import producer_of
-from d6tpipe.task_values import task_text
+from d6tpipe.task_values import exact, task_text
 from d6tpipe.values import canonical, emit_text, fast_type, strict_key, text
 
 __all__ = ["BLUEPRINTS", "MISSING", "Blueprint", "blueprint", "drop_blueprint", "inits_text"]
@@ -215,7 +215,7 @@ class Blueprint:
 
     def ignored(self, values: Mapping[str, Any]) -> list[str]:
         """Return the parameters that are not part of the identity because they are at their default."""
-        if not self.ignores_defaults:
+        if not self.ignores_defaults and not self.configs_in:
             return []
         names = self.identity_names
         return [name for name in names if self._is_ignored_default(name, self.by_name[name], values[name])]
@@ -466,6 +466,9 @@ def _compile(plan: Blueprint) -> tuple[Callable[..., Any], Callable[..., Any]]:
         lines.append("if init is not None: init = __inits(__cls, init)")
         lines.append("if init: __key = (*__key, init)")
     lines.append(f"__whole = (__key, {''.join(parts[n] + ', ' for n in other)})" if other else "__whole = __key")
+    if plan.objects_in:  # equal ones may differ in what does not count
+        names["__exact"] = exact
+        lines.append(f"__whole = (__whole, {''.join([f'__exact({n}), ' for n in plan.objects_in])})")
     lines.append("if __b is not None: __whole = (__whole, __b)")
     if "flows" in extra:
         lines.append("if flows: __whole = None")
@@ -480,7 +483,8 @@ def _compile(plan: Blueprint) -> tuple[Callable[..., Any], Callable[..., Any]]:
     if "init" in extra:
         store.append("if init: __d['_init'] = init")
     if unhashable:  # unhashable values: the id stands for the values
-        store.append("if __whole is None and not __hashable(__key): __d['_key'] = (__family, __where, __self.task_id)")
+        name = "task_id" if plan.is_task else "config_id"
+        store.append(f"if __whole is None and not __hashable(__key): __d['_key'] = (__family, __where, __self.{name})")
         names["__hashable"] = _hashable
     make = [
         f"def make({signature}):",

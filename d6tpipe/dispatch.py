@@ -191,7 +191,7 @@ class _Work:
         self.node, self.used, self.place = node, used, place
         self.attempt = 1
         self.answered: list[Any] = []  # what it asked for and has got, should it have to begin again
-        self.around: tuple[dict[str, str], str | None] | None = None
+        self.around: tuple[dict[str, str | None], str | None] | None = None
         self.mismatched = False
         self.seconds: float | None = None
         self.suspects = 0
@@ -564,9 +564,9 @@ class Dispatcher:
         except KeyboardInterrupt:
             raise
         except WorkTimeout as error:
-            return _failed(node, _timeout(node, error.seconds), error.seconds, error.output)
+            return self._lost(work, _failed(node, _timeout(node, error.seconds), error.seconds, error.output))
         except WorkerDied as error:
-            return _failed(node, _crash(node, error), output=error.output)
+            return self._lost(work, _failed(node, _crash(node, error), output=error.output))
         except WorkerGone:  # what it had kept is lost: from the top
             self._begin(work)
             return None
@@ -592,6 +592,11 @@ class Dispatcher:
             outcome.suspension = _Suspended(
                 self, work, pickle.loads(result.asked), result.kept, getattr(future, "worker", 0)
             )
+        return outcome
+
+    def _lost(self, work: _Work, outcome: Outcome) -> Outcome:
+        if self._plans[work.node.task.__class__].isolate and not work.place.remote:
+            plugins.load("services", "note_lost")(work.node.task, outcome)
         return outcome
 
     def _other_code(self, work: _Work, error: CodeMismatch) -> Outcome | None:

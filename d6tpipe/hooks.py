@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from d6tpipe.constructor import blueprint
-from d6tpipe.errors import BuildError, DeclarationError, told
+from d6tpipe.errors import BuildError, DeclarationError, StorageError, told
 from d6tpipe.task_values import configs_of
 
 __all__ = ["HOOKS", "Submission", "SubmitHook", "may_have_hooks", "submission_of", "surroundings"]
@@ -25,8 +25,9 @@ class Submission:
 
     Attributes
     ----------
-    env : dict of str to str
-        Added to the environment. The body then has a process that is not shared with other bodies at the time.
+    env : dict of str to str or None
+        Added to the environment; None takes a variable out of it. The body then has a process that is not shared with
+        other bodies at the time.
     cwd : str or None
         Its working folder, likewise.
     resources : dict of str to number
@@ -35,7 +36,7 @@ class Submission:
         Seconds after which it is stopped.
     """
 
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str | None] = field(default_factory=dict)
     cwd: str | None = None
     resources: dict[str, float] = field(default_factory=dict)
     timeout: float | None = None
@@ -140,7 +141,7 @@ def _applied(task: Any) -> Submission | None:
                 facts={"key": repr(hook.key), "error": told(error)},
                 hint="Mend before_submit(); the task was not started.",
             ) from error
-    made.env = {str(name): str(value) for name, value in made.env.items()}
+    made.env = {str(name): None if value is None else str(value) for name, value in made.env.items()}
     return made
 
 
@@ -149,13 +150,23 @@ def _of_class(cls: type) -> list[SubmitHook]:
 
 
 @contextmanager
-def surroundings(env: Mapping[str, str], cwd: str | None) -> Iterator[None]:
+def surroundings(env: Mapping[str, str | None], cwd: str | None) -> Iterator[None]:
     """Make the environment and the working folder of this process those of a body."""
     before, place = dict(os.environ), os.getcwd()
-    os.environ.update(env)
+    for name, value in env.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
     try:
         if cwd is not None:
-            os.chdir(cwd)
+            try:
+                os.chdir(cwd)
+            except OSError as error:
+                raise StorageError(
+                    "The working folder that a hook has set cannot be entered",
+                    facts={"path": cwd, "reason": error.strerror or error},
+                    hint="Have before_submit() make it, or correct job.cwd.",
+                ) from error
         yield
     finally:
         os.chdir(place)

@@ -25,7 +25,7 @@ from d6tpipe.machine import host_name
 from d6tpipe.task_values import task_from_text, task_text
 from d6tpipe.tasks.outputs import job_folder
 
-__all__ = ["Job", "from_dir", "in_own_folder", "seed_of"]
+__all__ = ["Job", "from_dir", "in_own_folder", "note_lost", "seed_of"]
 
 _Item = TypeVar("_Item")
 
@@ -249,6 +249,21 @@ def in_own_folder(body: Any) -> Iterator[Callable[[Outcome], None]]:
         yield note
     finally:
         os.chdir(before)
+
+
+def note_lost(task: Any, outcome: Outcome) -> None:
+    """Note in the folder of an isolated task what came of its body, whose process could not."""
+    place = Path(job_folder(task))
+    try:
+        status = json.loads((place / STATUS).read_text())
+    except (OSError, ValueError):  # it did not get so far
+        return
+    failure, printed = outcome.failure, outcome.captured
+    status.update(state=str(outcome.state), end=time(), reason="" if failure is None else told(failure.error))
+    if printed is not None:
+        _write(place, "task.out", printed.stdout)
+        _write(place, "task.err", printed.stderr)
+    _write(place, STATUS, json.dumps(status, indent=2))
 
 
 def _write(place: Path, name: str, text: str) -> None:

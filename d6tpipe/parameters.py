@@ -480,6 +480,8 @@ class TaskInstanceParameter(Parameter[TaskClass]):
     def normalize(self, x: Any) -> Any:
         """Return the task; text is read as JSON."""
         task = task_from_text(x) if isinstance(x, str) else x
+        if isinstance(task, Mapping):
+            task = object_of(task) if is_object_text(task) else self.task_class(**task)
         if isinstance(task, self.task_class):
             return task
         if _same_name(type(task), self.task_class):  # of a notebook cell that was run again
@@ -543,7 +545,13 @@ class ConfigParameter(Parameter[ConfigClass]):
             x = self.parse(x)
         if isinstance(x, Mapping):
             return object_of(x) if is_object_text(x) else self.config_class(**x)
-        if isinstance(x, self.config_class) or _same_name(type(x), self.config_class):
+        if isinstance(x, self.config_class):
+            return x
+        if _same_name(type(x), self.config_class):  # of a notebook cell that was run again: with its code of now
+            names = (type(x).__module__, type(x).__qualname__)
+            if names == (self.config_class.__module__, self.config_class.__qualname__):
+                made = self.config_class(**x.param_kwargs)
+                return made._output_of(x._producers) if x._producers else made
             return x
         name = self.config_class.__name__
         if isinstance(x, type):

@@ -152,7 +152,7 @@ class Encoder:
         keep: bool,
         attempt: int = 1,
         seconds: float | None = None,
-        around: tuple[dict[str, str], str | None] | None = None,
+        around: tuple[dict[str, str | None], str | None] | None = None,
     ) -> tuple[bytes, list[Shared]]:
         """Return what a worker needs to run the body of a node, and the values in memory that it reads.
 

@@ -67,6 +67,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "get_pipe": "d6tpipe.pipes:get_pipe",
         "interrupted": "d6tpipe.integrity:interrupted",
         "job": "d6tpipe.jobs:Job",
+        "note_lost": "d6tpipe.jobs:note_lost",
         "lost_among": "d6tpipe.graphs:lost_among",
         "tolerance_of": "d6tpipe.declared:tolerance_of",
         "verify": "d6tpipe.integrity:verify",

@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from d6tpipe import plugins
-from d6tpipe.constructor import blueprint
-from d6tpipe.errors import DeclarationError
+from d6tpipe.constructor import blueprint, inits_text
+from d6tpipe.errors import DeclarationError, GraphError
 from d6tpipe.identity import nearest
 from d6tpipe.tasks.outputs import absolute, folder, root_of
 
@@ -38,7 +39,7 @@ class SharedDir:
     -----
     ``self.checkpoints`` is its path, ``<data folder>/<Class>/shared/<name>-<hash>``. While a body runs the folder is
     there and belongs to it alone: another task with that folder waits, in whatever process, until the body has ended
-    or its process is gone. Nothing deletes it but you.
+    or its process is gone. A body that yields lets others in while it waits. Nothing deletes the folder but you.
 
     Examples
     --------
@@ -75,10 +76,12 @@ class SharedDir:
     def key(self, task: Any) -> str:
         """Return a hash of what counts of a task."""
         texts = self._counting(type(task), blueprint(type(task)).texts(task.__dict__))
+        if "_init" in task.__dict__ and "init" not in self.ignore and self.only is None:
+            texts["init"] = inits_text(task.__dict__["_init"])
         return blake2b(json.dumps(texts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def _counting(self, cls: type, texts: Mapping[str, str]) -> dict[str, str]:
-        known = blueprint(cls).identity_names
+        known = (*blueprint(cls).identity_names, *[name for name in ("init",) if name in blueprint(cls).extras])
         for name in (*self.ignore, *(self.only or ())):
             if name not in known:
                 near = nearest(name, known)
@@ -105,16 +108,33 @@ def shared_dirs(cls: type) -> list[SharedDir]:
     return [found[name] for name in sorted(found)]
 
 
+_held: ContextVar[frozenset[tuple[str, str]]] = ContextVar("d6tpipe_shared_dirs", default=frozenset())
+"""What the bodies around this place in the code hold."""
+
+
 @contextmanager
 def used_alone(task: Any) -> Iterator[None]:
     """Make the shared folders of a task, whose body runs, and keep others out of them."""
     root = absolute(root_of(task))
     locks = plugins.load("locks", "files")(root)
+    outer = _held.get()
     with ExitStack() as held:
         for one in shared_dirs(type(task)):  # always in this order: two bodies do not wait for each other
             key = f"shared {type(task).__name__} {one.name} {one.key(task)}"
+            if (root, key) in outer:
+                raise GraphError(
+                    "A body runs another task that needs the folder it is in itself",
+                    task=task,
+                    facts={"folder": one.path(task)},
+                    hint="Yield that task, or require it: a body that waits lets others into its folder.",
+                )
             while not locks.acquire(key):
                 locks.wait([key])
             held.callback(locks.release, [key])
+            outer = outer | {(root, key)}
             os.makedirs(one.path(task), exist_ok=True)
-        yield
+        token = _held.set(outer)
+        try:
+            yield
+        finally:
+            _held.reset(token)

@@ -17,8 +17,8 @@ from luigi.freezing import FrozenOrderedDict
 from d6tpipe.task_paths import TaskPath, path_of_output
 
 __all__ = [
-    "Composite", "configs_of", "has_objects", "is_object_text", "live", "live_values", "main_name", "object_of",
-    "path_from_text", "stand_in_for", "task_from_text", "task_text", "tasks_of_values",
+    "Composite", "configs_of", "exact", "has_objects", "is_object_text", "live", "live_values", "main_name",
+    "object_of", "path_from_text", "stand_in_for", "task_from_text", "task_text", "tasks_of_values",
 ]  # fmt: skip
 
 
@@ -54,6 +54,8 @@ def task_text(task: Any) -> str:
     if found is None:
         cls = type(task)
         parameters = task.to_str_params(only_significant=True)
+        for name in getattr(task, "_ignored", tuple)():
+            parameters.pop(name, None)
         content: dict[str, Any] = {"class": cls.__qualname__, "module": _module_of(cls), "params": parameters}
         if producers := getattr(task, "_producers", ()):
             content["of"] = [json.loads(task_text(one)) for one in producers]
@@ -186,6 +188,23 @@ def configs_of(task: Any, names: Iterable[str]) -> Iterator[Any]:
             pending += value
 
 
+def exact(value: Any) -> Any:
+    """Return what tells the objects in a value from others that are equal to them; None if there are none.
+
+    They are told by where they are in memory, which is theirs as long as somebody holds them.
+    """
+    if value.__class__ is str:
+        return None
+    if isinstance(value, TaskPath):
+        return str(value)
+    if isinstance(value, (luigi.Task, Composite)):
+        return id(value)
+    if isinstance(value, (tuple, Mapping)):
+        inner = [exact(one) for one in (value.values() if isinstance(value, Mapping) else value)]
+        return tuple(inner) if any([one is not None for one in inner]) else None
+    return None
+
+
 def has_objects(value: Any) -> bool:
     """Return whether a task or a config is in a value made of tuples and mappings."""
     if isinstance(value, Mapping):
@@ -198,7 +217,7 @@ def has_objects(value: Any) -> bool:
 def live(value: Any, memo: dict[Any, Any]) -> Any:
     """Return the value of a parameter with copies in place of configs, on which attributes can be set.
 
-    Equal configs have one copy in a `memo`.
+    A config that comes up several times has one copy in a `memo`.
     """
     return _mapped(value, lambda config: config._live_copy(memo))
 

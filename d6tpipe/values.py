@@ -98,7 +98,7 @@ def strict_key(param: luigi.Parameter[Any], value: Any) -> Any:
         return value
     if value is None:
         return type(None)  # None itself would read as "cannot be hashed"
-    if isinstance(value, TaskPath) and value.producer is not None:
+    if isinstance(value, TaskPath) and value.producer is not None and isinstance(param, luigi.PathParameter):
         return (TaskPath, value.producer, value.key)  # equal to a path without a producer, and yet another value
     rule = _RULES.get(param.__class__)
     form = rule.key if rule is not None else "any"
@@ -121,7 +121,7 @@ def text(param: luigi.Parameter[Any], value: Any) -> str:
         return parameters.ChoiceListParameter.serialize(param, value)  # type: ignore[arg-type]
     if isinstance(value, (tuple, FrozenOrderedDict)) and has_objects(value):
         return json.dumps(value, default=_json)
-    if isinstance(value, TaskPath) and value.producer is not None:
+    if isinstance(value, TaskPath) and value.producer is not None and isinstance(param, luigi.PathParameter):
         return task_path_text(value, task_text(value.producer))
     return param.serialize(value)
 

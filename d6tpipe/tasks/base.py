@@ -198,6 +198,9 @@ class Task(luigi.Task, Open, metaclass=TaskMeta):
             found["init"] = inits_text(self.__dict__["_init"])
         return found
 
+    def _ignored(self) -> list[str]:
+        return blueprint(type(self)).ignored(self.__dict__)
+
     @classmethod
     def from_str_params(cls, params_str: Mapping[str, str]) -> Any:
         """Return the task with these values, given as text."""

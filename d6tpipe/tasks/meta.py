@@ -194,8 +194,11 @@ def _run(method: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: d
         if note is not None:
             note.enter()
         task._before_run(frame)
-        with nullcontext() if isgeneratorfunction(unwrap(method)) else _prepared(task):
+        if isgeneratorfunction(unwrap(method)):  # `_drive` does the rest
             value = method(task, *args, **kwargs)
+        else:
+            with _in_folders(task), _prepared(task):
+                value = method(task, *args, **kwargs)
         if value.__class__ is not GeneratorType:
             task._after_run(frame, value)
             if note is not None:
@@ -215,18 +218,21 @@ def _run(method: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: d
 
 def _prepared(task: Any) -> Any:
     """Return a ``with`` block for a body: it has copies of its configs, and what was to run before it has run."""
-    plan = blueprint(type(task))
-    if "_init" not in task.__dict__ and not plan.shares_folders:
-        return live_values(task, plan.configs_in) if plan.configs_in else nullcontext()
-    return _surrounded(task, plan)
+    names = blueprint(type(task)).configs_in
+    if "_init" in task.__dict__:
+        return _after_inits(task, (*names, "_init"))
+    return live_values(task, names) if names else nullcontext()
+
+
+def _in_folders(task: Any) -> Any:
+    """Return a ``with`` block that keeps others out of the folders that a task shares."""
+    return plugins.load("services", "used_alone")(task) if blueprint(type(task)).shares_folders else nullcontext()
 
 
 @contextmanager
-def _surrounded(task: Any, plan: Any) -> Iterator[None]:
-    inits = ("_init",) if "_init" in task.__dict__ else ()
-    alone = plugins.load("services", "used_alone")(task) if plan.shares_folders else nullcontext()
-    with alone, live_values(task, (*plan.configs_in, *inits)):
-        for one in task.__dict__.get("_init", ()):
+def _after_inits(task: Any, names: tuple[str, ...]) -> Iterator[None]:
+    with live_values(task, names):
+        for one in task.__dict__["_init"]:
             try:
                 one.run()
             except Exception as error:
@@ -242,13 +248,15 @@ def _drive(task: Any, body: Generator[Any, Any, Any], frame: Frame, note: Any) -
     argument: Any = None
     values = ExitStack()
     try:
-        values.enter_context(_prepared(task))
+        with _in_folders(task):
+            values.enter_context(_prepared(task))
         if note is not None:
             note.enter()
         while True:
             tokens = FRAME.set(frame), BINDING.set(task._binding)
             try:
-                wanted = _listed(step(argument))
+                with _in_folders(task):  # not while it waits for what it asks for: that may need them
+                    wanted = _listed(step(argument))
                 if note is not None:
                     frame.asked.append(wanted)
             except StopIteration as stop:

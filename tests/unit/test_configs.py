@@ -367,3 +367,80 @@ def test_tags_of_configs_are_tags_of_what_holds_them() -> None:
     assert dp.tags(Fit(model=model)) == {"name": "tagged", "lr": 0.7}
     source = Source(task=Prepare(rows=dp.tag(77)))
     assert dp.tags(Fit(source=source))["rows"] == 77
+
+
+# ---- what a review found
+
+
+class Threads(dp.Config):
+    size = dp.IntParameter(default=1)
+    threads = dp.IntParameter(default=1, significant=False)
+
+
+class Holds(dp.Config):
+    inner = dp.ConfigParameter(Threads, default={})
+
+
+class OnThreads(dp.tasks.TaskPickle):
+    one = dp.ConfigParameter(Threads, default={})
+    two = dp.ConfigParameter(Threads, default={})
+    listed = dp.ListParameter(default=[])
+    held = dp.ConfigParameter(Holds, default={})
+
+    def run(self) -> None:
+        self.save([self.one.threads, self.two.threads, self.held.inner.threads])
+
+
+def test_values_that_do_not_count_are_those_that_were_given() -> None:
+    first = OnThreads(one=Threads(threads=2), listed=[Threads(threads=3)], held={"inner": {"threads": 4}})
+    second = OnThreads(one=Threads(threads=5), listed=[Threads(threads=6)], held={"inner": {"threads": 7}})
+    assert first == second and first.task_id == second.task_id
+    assert [task.one.threads for task in (first, second)] == [2, 5]
+    assert [task.listed[0].threads for task in (first, second)] == [3, 6]
+    assert [task.held.inner.threads for task in (first, second)] == [4, 7]
+    both = OnThreads(one=Threads(threads=8), two=Threads(threads=9))
+    dp.run(both)
+    assert both.outputLoad()[:2] == [8, 9]
+    assert OnThreads(one=Threads(threads=8)) is OnThreads(one=Threads(threads=8))
+
+
+def test_a_config_that_does_not_count_may_be_in_another_and_in_what_runs_first() -> None:
+    class First(dp.Init):
+        inner = dp.ConfigParameter(Threads)
+
+        def run(self) -> None: ...
+
+    one, other = [Holds(inner=dp.insignificant(Threads(size=size))) for size in (1, 2)]
+    assert one == other and one.config_id == other.config_id and (one.inner.size, other.inner.size) == (1, 2)
+    assert dp.run(OnThreads(init=First(inner=dp.insignificant(Threads(size=3)))))
+
+
+def test_a_config_of_a_cell_that_was_run_again_gets_the_code_of_now() -> None:
+    def cell(result: int) -> Any:
+        class Cell(dp.Config):
+            d = dp.IntParameter(default=1)
+
+            def f(self) -> int:
+                return result
+
+        Cell.__qualname__ = "Cell"
+        return Cell
+
+    class NewCell(dp.tasks.TaskPickle):
+        m = dp.ConfigParameter(cell(2))
+
+    assert NewCell(m=cell(1)(d=7)).m.f() == 2 and NewCell(m=cell(1)(d=7)).m.d == 7
+
+
+def test_a_default_that_is_left_out_keeps_the_id_of_the_holder() -> None:
+    def holder(more: bool) -> Any:
+        body: dict[str, Any] = {"d": dp.IntParameter(default=1)}
+        if more:
+            body["late"] = dp.IntParameter(default=0, ignore_default=True)
+        inner = type(dp.Config)("Grows", (dp.Config,), {**body, "__module__": __name__})
+        task = type(dp.tasks.TaskPickle)("GrowsTask", (dp.tasks.TaskPickle,), {**body, "__module__": __name__})
+        parameters = {"c": dp.ConfigParameter(inner, default={}), "t": dp.TaskInstanceParameter(task, default=task())}
+        made = type(dp.tasks.TaskPickle)("HoldsThem", (dp.tasks.TaskPickle,), {**parameters, "__module__": __name__})
+        return made()
+
+    assert holder(more=False).task_id == holder(more=True).task_id

@@ -151,3 +151,25 @@ def test_hooks_are_no_part_of_what_counts_as_a_change(monkeypatch: pytest.Monkey
 def test_a_hook_goes_on_classes_only() -> None:
     with pytest.raises(DeclarationError, match="no class of tasks or configs"):
         needs_java(11)(print)  # type: ignore[type-var]
+
+
+class Strips(dp.SubmitHook):
+    def before_submit(self, task: Any, job: Any) -> None:
+        job.env["STRIPPED"] = None
+
+
+def test_none_takes_a_variable_away_and_a_folder_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRIPPED", "here")
+
+    class Bare(dp.tasks.TaskPickle):
+        def run(self) -> None:
+            self.save(os.environ.get("STRIPPED", "gone"))
+
+    class Lost(Plain):
+        pass
+
+    Strips()(Bare)
+    In("/no/such/folder")(Lost)
+    result = dp.run([Bare(), Lost()], workers=2, abort=False)
+    assert Bare().outputLoad() == "gone" and os.environ["STRIPPED"] == "here"
+    assert "working folder that a hook has set" in str(result.failures[0].error)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +272,27 @@ def test_worker_processes_are_seeded_with_the_task_and_this_process_is_not() -> 
     expected = random.Random(7).random()
     dp.run(Base(rows=70))
     assert random.random() == expected
+
+
+class Slow(Alone):
+    worker_timeout = 2
+
+    def run(self) -> None:
+        print("begun", flush=True)
+        threading.Event().wait(60)
+
+
+class Dies(Alone):
+    def run(self) -> None:
+        print("begun", flush=True)
+        os._exit(3)
+
+
+@pytest.mark.parametrize(("cls", "state", "words"), [(Slow, "timeout", "longer"), (Dies, "failed", "")])
+def test_the_status_of_an_isolated_body_that_was_stopped_or_died_says_so(cls: Any, state: str, words: str) -> None:
+    dp.run(cls(), executor="processes", workers=2, abort=False)
+    from d6tpipe.tasks.outputs import job_folder
+
+    status = json.loads((Path(job_folder(cls())) / "status.json").read_text())
+    assert status["end"] and status["state"] in (state, "failed") and words in status["reason"] and status["reason"]
+    assert "begun" in (Path(job_folder(cls())) / "task.out").read_text()

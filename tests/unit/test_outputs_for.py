@@ -157,3 +157,26 @@ def isolated_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
     dp.set_dir(tmp_path / "data")
     return lambda: list(tmp_path.iterdir())
+
+
+class Plain(dp.tasks.TaskPickle):
+    path = dp.Parameter()
+
+    def run(self) -> None:
+        self.save(1)
+
+
+def test_a_path_follows_the_data_folder(tmp_path: Path) -> None:
+    dp.set_dir(tmp_path / "a")
+    before = ByPath(path=Whole().outputPath())
+    dp.run(before)
+    dp.set_dir(tmp_path / "b")
+    after = ByPath(path=Whole().outputPath())
+    assert str(after.path).startswith(str(tmp_path / "b")) and after.task_id == before.task_id
+    assert dp.run(after).counts["built"] == 2
+
+
+def test_a_parameter_that_is_no_path_takes_it_as_one_like_any_other() -> None:
+    task = Plain(path=Whole().outputPath())
+    assert task.task_id == Plain(path=str(Whole().outputPath())).task_id
+    assert dp.taskflow_upstream(task) == [task]

@@ -120,3 +120,45 @@ def test_a_subclass_may_replace_it_and_mistakes_are_told() -> None:
         Wrong().checkpoints
     with pytest.raises(DeclarationError, match="not both"):
         dp.SharedDir(ignore=["a"], only=["b"])
+
+
+class ShorterFirst(Train):
+    def run(self) -> Any:
+        if self.max_iter > 10:
+            yield ShorterFirst(max_iter=self.max_iter - 10)
+        (self.checkpoints / "last").write_text(str(self.max_iter))
+        self.save(self.max_iter)
+
+
+class RunsAnother(Train):
+    def run(self) -> None:
+        if self.max_iter > 10:
+            dp.run(RunsAnother(max_iter=10), executor="serial", workers=1)
+        self.save(1)
+
+
+@pytest.mark.parametrize(("executor", "workers"), [("serial", 1), ("threads", 2), ("processes", 2)])
+def test_a_body_that_waits_lets_others_in(executor: str, workers: int) -> None:
+    assert dp.run([ShorterFirst(max_iter=n) for n in (30, 25, 12)], executor=executor, workers=workers)
+
+
+@pytest.mark.parametrize(("executor", "workers"), [("serial", 1), ("threads", 2), ("processes", 2)])
+def test_a_body_that_runs_another_in_its_folder_is_told_so_instead_of_waiting_for_ever(
+    executor: str, workers: int
+) -> None:
+    result = dp.run(RunsAnother(max_iter=20), executor=executor, workers=workers, abort=False)
+    assert not result and "needs the folder it is in itself" in str(result.failures[0].error)
+
+
+class Load(dp.Init):
+    n = dp.IntParameter()
+
+    def run(self) -> None: ...
+
+
+def test_what_runs_first_counts_for_the_folder_unless_it_is_ignored() -> None:
+    class Any_(Train):
+        checkpoints = dp.SharedDir(ignore=["max_iter", "init"])
+
+    assert Train(init=Load(n=1)).checkpoints != Train(init=Load(n=2)).checkpoints
+    assert Any_(init=Load(n=1)).checkpoints == Any_(init=Load(n=2)).checkpoints
