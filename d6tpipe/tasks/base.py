@@ -108,6 +108,8 @@ class Task(luigi.Task, Open, metaclass=TaskMeta):
             return self.persist
         if name == "job":
             return self._job()
+        if name == "as_output" and hasattr(type(self), "_as_output"):
+            return self._as_output
         if name in ("inputs", "iterInput") and runs_now(self):  # only while the body runs: luigi's clone would copy it
             return getattr(self, f"_{name}")
         # With name and obj Python's own message suggests the nearest name.

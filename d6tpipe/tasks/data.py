@@ -87,7 +87,7 @@ class TaskData(Task):
         }
         return paths["data"] if layout(self).single else paths[key] if key is not None else paths
 
-    def as_output(self) -> Any:
+    def _as_output(self) -> Any:
         """Return what others are to hold of this task: what ``outputs_for(self, dep)`` returns, or the task itself.
 
         ``outputs_for`` is yours to write. ``dep(x)`` marks a config, a path, or what is in a list or dict, as output of
