@@ -63,9 +63,7 @@ class ConfigMeta(abc.ABCMeta):
             if made is NotImplemented:
                 raise
         if labels.tagging:
-            tags = {name: getattr(made, name) for name, value in kwargs.items() if value.__class__ is labels.Tag}
-            if tags:
-                labels.set_tags(made, tags)
+            labels.tagged(made, kwargs)
         if "_valid" not in made.__dict__:
             _validate(made)
         return made

@@ -12,7 +12,7 @@ from d6tpipe.errors import ParameterError
 
 __all__ = [
     "Tag", "add_called", "add_id", "called", "check_id", "check_marks", "ids_of", "marks_of", "own_tags", "set_marks",
-    "set_tags", "tag",
+    "set_tags", "tag", "tagged",
 ]  # fmt: skip
 
 _LONGEST = 200
@@ -95,6 +95,14 @@ def tag(value: Any) -> Any:
     global tagging
     tagging = True
     return value if isinstance(value, Tag) else Tag(value)
+
+
+def tagged(made: Any, values: Mapping[str, Any]) -> Any:
+    """Return a task or config that was made with these values, with tags for those that `tag` has returned."""
+    tags = {name: getattr(made, name) for name, value in values.items() if value.__class__ is Tag}
+    if tags:
+        set_tags(made, tags)
+    return made
 
 
 def check_marks(marks: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from inspect import isgeneratorfunction, unwrap
 from types import FunctionType, GeneratorType
@@ -57,7 +57,7 @@ class TaskMeta(Register):
         plan = BLUEPRINTS.get(cls) or blueprint(cls)
         try:
             made = plan.make(*args, **kwargs)
-            return _tagged(made, kwargs) if labels.tagging else made
+            return labels.tagged(made, kwargs) if labels.tagging else made
         except TypeError as error:
             # Only the signature itself fails at this depth; an error from inside a constructor has more frames.
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
@@ -85,13 +85,6 @@ class TaskMeta(Register):
     def __delattr__(cls, name: str) -> None:
         super().__delattr__(name)
         drop_blueprint(cls)
-
-
-def _tagged(task: Any, values: Mapping[str, Any]) -> Any:
-    tags = {name: getattr(task, name) for name, value in values.items() if value.__class__ is labels.Tag}
-    if tags:
-        labels.set_tags(task, tags)
-    return task
 
 
 # ---- wrapped methods
