@@ -301,7 +301,7 @@ class Steps(Uses):
 
 
 @pytest.mark.parametrize("cls", [Uses, Steps])
-@pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
+@pytest.mark.parametrize("executor", ["serial", "threads", "processes", "dask"])
 def test_a_body_has_copies_that_can_hold_what_it_loads(cls: Any, executor: str) -> None:
     before = Weights()
     assert dp.run(cls(), executor=executor, workers=2)

@@ -60,7 +60,7 @@ def quiet() -> None:
 
 
 @pytest.mark.parametrize("cls", [Evaluate, Steps])
-@pytest.mark.parametrize(("executor", "workers"), [("serial", 1), ("threads", 2), ("processes", 2)])
+@pytest.mark.parametrize(("executor", "workers"), [("serial", 1), ("threads", 2), ("processes", 2), ("dask", 2)])
 def test_what_runs_first_changes_the_models_that_the_body_has(cls: Any, executor: str, workers: int) -> None:
     one, other = evaluate(1.0, cls), evaluate(2.0, cls)
     result = dp.run([one, other], executor=executor, workers=workers)

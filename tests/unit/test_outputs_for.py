@@ -75,7 +75,7 @@ def quiet() -> None:
     dp.settings.execution_summary = False
 
 
-@pytest.mark.parametrize(("executor", "workers"), [("serial", 1), ("threads", 2), ("processes", 2)])
+@pytest.mark.parametrize(("executor", "workers"), [("serial", 1), ("threads", 2), ("processes", 2), ("dask", 2)])
 def test_only_what_is_marked_makes_its_holder_require_the_task(executor: str, workers: int) -> None:
     fold = RandomFold(dataset=WHOLE, seed=5).as_output()
     assert isinstance(fold, Dataset) and fold.documents is WHOLE.documents

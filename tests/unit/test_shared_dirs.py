@@ -71,7 +71,7 @@ def quiet() -> None:
     dp.settings.execution_summary = False
 
 
-@pytest.mark.parametrize(("executor", "workers"), [("serial", 1), ("threads", 2), ("processes", 2)])
+@pytest.mark.parametrize(("executor", "workers"), [("serial", 1), ("threads", 2), ("processes", 2), ("dask", 2)])
 def test_tasks_that_differ_in_what_is_ignored_share_a_folder_and_never_overlap(executor: str, workers: int) -> None:
     some = [Train(max_iter=n) for n in range(6)]
     dp.run([*some, Train(lr=7)], executor=executor, workers=workers)
