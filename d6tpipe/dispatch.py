@@ -40,7 +40,7 @@ from d6tpipe.errors import (
     warn,
 )
 from d6tpipe.examiner import store_of
-from d6tpipe.executors.shared import CodeMismatch, WorkerDied, WorkerGone, WorkTimeout
+from d6tpipe.executors.shared import CodeMismatch, WorkerDied, WorkerGone, WorkerLost, WorkTimeout
 from d6tpipe.hooks import may_have_hooks, submission_of, surroundings
 from d6tpipe.interfaces import Failure, Outcome, State
 from d6tpipe.stores import MEMORY
@@ -569,6 +569,12 @@ class Dispatcher:
             return self._lost(work, _failed(node, _crash(node, error), output=error.output))
         except WorkerGone:  # what it had kept is lost: from the top
             self._begin(work)
+            return None
+        except WorkerLost:
+            if work.suspects:  # it was alone this time
+                return self._lost(work, _failed(node, _crash(node, WorkerDied(0, None))))
+            work.suspects += 1
+            self._alone.append(work)
             return None
         except CodeMismatch as error:
             return self._other_code(work, error)

@@ -9,7 +9,7 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from d6tpipe import plugins
-from d6tpipe.executors.shared import WorkerDied
+from d6tpipe.executors.shared import WorkerDied, WorkerLost
 
 __all__ = ["DaskExecutor", "build", "of_client"]
 
@@ -134,8 +134,8 @@ class DaskExecutor(Executor):
             error = remote.exception()
             if error is None:
                 future.set_result(remote.result())
-            elif type(error).__name__ == "KilledWorker":
-                future.set_exception(WorkerDied(0, None))
+            elif type(error).__name__ == "KilledWorker":  # said of all that was on the worker
+                future.set_exception(WorkerLost())
             else:
                 future.set_exception(error)
         except Exception as error:  # noqa: BLE001  (reported: the connection ended meanwhile)

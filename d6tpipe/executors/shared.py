@@ -6,7 +6,7 @@ import signal
 from hashlib import blake2b
 from typing import Any
 
-__all__ = ["CodeMismatch", "Shared", "WorkTimeout", "WorkerDied", "WorkerGone"]
+__all__ = ["CodeMismatch", "Shared", "WorkTimeout", "WorkerDied", "WorkerGone", "WorkerLost"]
 
 
 class Shared(bytes):
@@ -27,6 +27,10 @@ class Shared(bytes):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return bytes, (bytes(self),)  # what arrives need not be hashed again
+
+
+class WorkerLost(Exception):
+    """The process that did the work ended again and again, perhaps because of other work that was there."""
 
 
 class WorkerDied(Exception):
