@@ -230,8 +230,9 @@ class Blueprint:
     def _slow_task_id(self, values: Mapping[str, Any]) -> str:
         return self._id_of(self.texts(values), values)
 
-    def _id_of(self, texts: Mapping[str, str], values: Mapping[str, Any]) -> str:
+    def _id_of(self, texts: Mapping[str, str], values: Mapping[str, Any], **readable: str) -> str:
         ids = {name: found for name in self.objects_in if name in texts and (found := _id_in(values[name]))}
+        ids.update(readable)
         return task_id_text(self.family, texts, settings.parameter_count, settings.parameter_length, ids)
 
     def older_task_id(self, values: Mapping[str, Any]) -> str | None:
@@ -248,9 +249,7 @@ class Blueprint:
         """Return the id of a task with ``init=``: what runs before its body is part of its identity."""
         inits = values["_init"]
         texts = {**self.texts(values), "init": inits_text(inits)}
-        ids = {name: found for name in self.objects_in if name in texts and (found := _id_in(values[name]))}
-        ids["init"] = "_".join([type(one).__name__ for one in inits])
-        return task_id_text(self.family, texts, settings.parameter_count, settings.parameter_length, ids)
+        return self._id_of(texts, values, init="_".join([type(one).__name__ for one in inits]))
 
     # ---- cloning
 

@@ -482,9 +482,12 @@ class Dispatcher:
     def _payload(self, work: _Work) -> tuple[Any, ...]:
         """Return the arguments of `worker.run`; for a worker without the data folder what `worker.run_shipped` adds."""
         place, node = work.place, work.node
-        alone = self._plans[node.task.__class__].isolate or work.around is not None  # it will begin again from the top
+        isolated = self._plans[node.task.__class__].isolate
+        alone = isolated or work.around is not None  # it will begin again from the top
         keep = place.affinity and not place.remote and not alone
-        item, blobs = place.encoder.item(node, work.used, work.answered, keep, work.attempt, work.seconds, work.around)
+        item, blobs = place.encoder.item(
+            node, work.used, work.answered, keep, work.attempt, work.seconds, work.around, isolated
+        )
         args = place.encoder.header, item, *blobs
         if not place.remote:
             return args

@@ -153,6 +153,7 @@ class Encoder:
         attempt: int = 1,
         seconds: float | None = None,
         around: tuple[dict[str, str | None], str | None] | None = None,
+        isolated: bool = False,
     ) -> tuple[bytes, list[Shared]]:
         """Return what a worker needs to run the body of a node, and the values in memory that it reads.
 
@@ -170,6 +171,8 @@ class Encoder:
             How long the body may take.
         around : (dict of str to str, str or None), optional
             What is added to the environment, and the working folder.
+        isolated : bool
+            The body works in its own folder.
 
         Raises
         ------
@@ -180,7 +183,7 @@ class Encoder:
         self._place(task.__class__)
         inputs, blobs = self.inputs([need.task for need in node.needs] + list(answered))
         content = (task, node.requires, used, self._codes[task.__class__], inputs, tuple(answered), keep,
-                   attempt, seconds, around)  # fmt: skip
+                   attempt, seconds, around, isolated)  # fmt: skip
         try:
             return self._dumps(content), blobs
         except PipeError:

@@ -26,7 +26,6 @@ from d6tpipe.binding import LOADING
 from d6tpipe.bodies import BodyRunner, failure_of
 from d6tpipe.callbacks import silence
 from d6tpipe.capture import Captured, DescriptorCapture, PythonCapture
-from d6tpipe.declared import class_option
 from d6tpipe.definitions import definition
 from d6tpipe.errors import BodyError, DeclarationError, told
 from d6tpipe.examiner import store_of
@@ -231,7 +230,7 @@ def run(header: bytes, item: bytes, *memory: bytes) -> TaskResult:
 
 
 def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
-    task, requires, used, code, inputs, answered, keep, attempt, seconds, around = item
+    task, requires, used, code, inputs, answered, keep, attempt, seconds, around, isolated = item
     if code is not None and (task.__class__, code) not in place.checked:
         _check_code(task, code)
         place.checked.add((task.__class__, code))
@@ -243,7 +242,7 @@ def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
         _seed(task)
     lock = nullcontext() if store.root == MEMORY or mirrored() else store.locks.borrow(task.task_id)
     with lock, surroundings(*around) if around is not None else nullcontext():
-        if not class_option(type(task), "isolate", False):
+        if not isolated:
             return _receipt(place, body, _counted(body.start), keep)
         with in_own_folder(body) as note:
             outcome = _counted(body.start)

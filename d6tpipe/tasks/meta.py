@@ -187,7 +187,9 @@ def _run(method: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: d
         if note is not None:
             note.enter()
         task._before_run(frame)
-        if isgeneratorfunction(unwrap(method)):  # `_drive` does the rest
+        plan = blueprint(type(task))
+        plain = not plan.configs_in and not plan.shares_folders and "_init" not in task.__dict__
+        if plain or isgeneratorfunction(unwrap(method)):  # of a generator `_drive` does the rest
             value = method(task, *args, **kwargs)
         else:
             with _in_folders(task), _prepared(task):
