@@ -173,3 +173,17 @@ def test_none_takes_a_variable_away_and_a_folder_that_is_not_there_is_told(monke
     result = dp.run([Bare(), Lost()], workers=2, abort=False)
     assert Bare().outputLoad() == "gone" and os.environ["STRIPPED"] == "here"
     assert "working folder that a hook has set" in str(result.failures[0].error)
+
+
+@needs_java(21)
+class Yields(dp.tasks.TaskPickle):
+    def run(self) -> Any:
+        before = os.environ.get("JAVA_HOME")
+        yield Limited(n=5)
+        self.save((before, os.environ.get("JAVA_HOME")))
+
+
+@pytest.mark.parametrize(("executor", "workers"), EXECUTORS[:3])
+def test_a_body_that_yields_has_its_environment_afterwards_too(executor: str, workers: int) -> None:
+    assert dp.run(Yields(), executor=executor, workers=workers, resources={"db": 2})
+    assert Yields().outputLoad() == ("/opt/java21", "/opt/java21")
