@@ -15,9 +15,19 @@ from typing import Any
 import luigi
 from luigi.task import flatten
 
-from d6tpipe import plugins, settings
+from d6tpipe import cancellation, plugins, settings
 from d6tpipe.binding import FRAME, Frame, Unanswered
-from d6tpipe.errors import GraphError, MissingOutputError, PipeError, is_ours, shown, told, warn
+from d6tpipe.errors import (
+    GraphError,
+    MissingOutputError,
+    PipeError,
+    TaskCancelled,
+    TaskTimeoutError,
+    is_ours,
+    shown,
+    told,
+    warn,
+)
 from d6tpipe.interfaces import Capture, CaptureRecord, Failure, Outcome, State, Status
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.outputs import layout
@@ -32,7 +42,7 @@ def failure_of(task: Any, error: BaseException, seconds: float = 0.0) -> Failure
         frames = frames.tb_next
     if frames is not None:
         error.__traceback__ = frames  # what the user sees begins with the user's code
-        if isinstance(error, PipeError):  # ... and ends with it, where our message says the rest
+        if isinstance(error, (PipeError, TaskCancelled)):  # ... and ends with it, where our message says the rest
             last, link = frames, frames.tb_next
             while link is not None:
                 last = last if is_ours(link.tb_frame.f_code.co_filename) else link
@@ -269,6 +279,10 @@ class _Body:
         """Go on after what the body asked for is complete."""
         return self._step(lambda: self._drive(self._answer))
 
+    def captured(self) -> Any:
+        """Return what the body has printed, warned and logged so far; None if nothing."""
+        return None if self.record is None else self.record.captured() or None
+
     def close(self) -> None:
         """Give the body up."""
         if self.generator is not None:
@@ -281,7 +295,7 @@ class _Body:
         with record:
             outcome = self._run(work)
         if outcome.suspension is None:
-            outcome.captured = record.captured() or None
+            outcome.captured = self.captured()
             if outcome.captured is not None and outcome.failure is not None:
                 outcome.failure = replace(outcome.failure, captured=outcome.captured)
         return outcome
@@ -299,6 +313,7 @@ class _Body:
                 self.generator = value
                 self._drive(lambda: next(value))
             self.seconds = before + perf_counter() - begin
+            cancellation.check()
             if self.requirements:
                 return Outcome(State.RUNNING, self.seconds, suspension=self)
             outcome = self._finish()
@@ -321,7 +336,8 @@ class _Body:
             self.seconds = before + perf_counter() - begin
             failure = failure_of(task, error, self.seconds)
             self._tell_failure(error)
-            return Outcome(State.FAILED, self.seconds, failure)
+            state = State.TIMEOUT if isinstance(error, TaskTimeoutError) else State.FAILED
+            return Outcome(state, self.seconds, failure)
         finally:
             FRAME.reset(token)
             _unhook(task)

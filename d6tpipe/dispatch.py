@@ -34,13 +34,14 @@ from d6tpipe.errors import (
     PipeError,
     PluginError,
     StorageError,
+    TaskCancelled,
     TaskTimeoutError,
     shown,
     told,
     warn,
 )
 from d6tpipe.examiner import store_of
-from d6tpipe.executors.shared import CodeMismatch, WorkerDied, WorkerGone, WorkerLost, WorkTimeout
+from d6tpipe.executors.shared import LONGEST_GRACE, CodeMismatch, WorkerDied, WorkerGone, WorkerLost, WorkTimeout
 from d6tpipe.hooks import may_have_hooks, submission_of, surroundings
 from d6tpipe.interfaces import Failure, Outcome, State
 from d6tpipe.stores import MEMORY
@@ -59,6 +60,8 @@ _AHEAD = 16
 _TINY = 0.003
 _MOST = 1_000
 """How many bodies an executor that wants to see all is given at once: each is locked, and locks are kept in a list."""
+_ATTEMPTS = 4
+"""How often a resumable body whose time runs out is begun, unless its class says something else."""
 _WARM = ("processes", "loky")
 """Executors that are kept from run to run: their processes take time to start."""
 
@@ -201,12 +204,13 @@ class _Work:
 class _Plan:
     """What a class says about where and how its bodies run."""
 
-    __slots__ = ("executor", "hooked", "isolate", "retry_delay", "retry_on")
+    __slots__ = ("executor", "hooked", "isolate", "resumable", "retry_delay", "retry_on")
 
     def __init__(self, cls: type) -> None:
         self.executor = class_option(cls, "executor")
         self.hooked = isinstance(cls, TaskMeta) and may_have_hooks(cls)
         self.isolate = class_option(cls, "isolate", False) is True
+        self.resumable = class_option(cls, "resumable", False) is True
         self.retry_on = _causes(cls, class_option(cls, "retry_on"))
         self.retry_delay = _delay(cls, class_option(cls, "retry_delay", 0.0))
 
@@ -283,7 +287,8 @@ class Dispatcher:
         self._places: dict[str, _Place] = {}
         self._plans: dict[type, _Plan] = {}
         self._inline: deque[tuple[_Work, Callable[[], Outcome]]] = deque()
-        self._done: queue.SimpleQueue[tuple[_Work, Any]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[_Work | None, Any]] = queue.SimpleQueue()
+        self._woken = False
         self._later: list[tuple[float, int, _Work]] = []
         self._held_back: dict[str, Any] = {}  # executors that have not been told to begin
         self._numbers = 0
@@ -368,8 +373,13 @@ class Dispatcher:
                 self._take_next(found, end)
             while not self._done.empty():
                 self._take(*self._done.get(), found)
-            if found or (end is not None and monotonic() >= end):
+            if found or self._woken or (end is not None and monotonic() >= end):
+                self._woken = False
                 return found
+
+    def wake(self) -> None:
+        """Have `wait` return; from any thread."""
+        self._done.put((None, None))
 
     def _take_next(self, found: list[tuple[Any, Outcome]], end: float | None) -> None:
         """Wait for one thing to happen, until `end` at most."""
@@ -390,13 +400,26 @@ class Dispatcher:
         """End what still runs, and the executors that are not kept."""
         running = self._under_way > 0
         for place in self._places.values():
+            if running and hasattr(place.executor, "interrupt"):
+                place.executor.interrupt()
+        if running and all(place.assigns for place in self._places.values() if not place.inline):
+            self._let_end()
+        for place in self._places.values():
             executor = place.executor
-            if running and hasattr(executor, "interrupt"):
-                executor.interrupt()
             if place.owned:
                 executor.shutdown(wait=not running or place.in_process, cancel_futures=True)
             elif hasattr(executor, "forget"):
                 executor.forget()
+
+    def _let_end(self) -> None:
+        """Wait until bodies that were interrupted have ended: they may have something to save."""
+        end = monotonic() + LONGEST_GRACE
+        while self._under_way and monotonic() < end:
+            try:
+                work, _ = self._done.get(timeout=max(0.0, end - monotonic()))
+            except queue.Empty:
+                break
+            self._under_way -= work is not None
 
     def give_up(self, suspended: _Suspended) -> None:
         """Close a body that waits in a worker."""
@@ -544,8 +567,11 @@ class Dispatcher:
 
     # ---- what came of it
 
-    def _take(self, work: _Work, done: Any, found: list[tuple[Any, Outcome]]) -> None:
+    def _take(self, work: _Work | None, done: Any, found: list[tuple[Any, Outcome]]) -> None:
         outcome = done
+        if work is None:
+            self._woken = True
+            return
         if isinstance(done, Outcome):
             pass
         else:
@@ -677,9 +703,11 @@ class Dispatcher:
 
     def _retries(self, work: _Work, failure: Failure) -> bool:
         limit = work.node.task.retry_count
-        if limit is None or work.attempt >= limit:
-            return False
         plan = self._plans[work.node.task.__class__]
+        if limit is None and plan.resumable and isinstance(failure.error, TaskTimeoutError):
+            limit = _ATTEMPTS
+        if limit is None or work.attempt >= limit or isinstance(failure.error, TaskCancelled):
+            return False
         if plan.retry_on is not None and not _is_cause(failure.error, plan.retry_on):
             return False
         work.attempt += 1

@@ -24,6 +24,8 @@
     │   └── BodyError              what the body raised cannot leave its process
     └── InternalError              a bug in d6tpipe: please report
 
+    TaskCancelled                  a body is asked to stop                 (a KeyboardInterrupt)
+
 Every message answers four questions: what happened, to which task, with which facts, what next.
 """
 
@@ -57,6 +59,7 @@ __all__ = [
     "SchedulerError",
     "SettingsError",
     "StorageError",
+    "TaskCancelled",
     "TaskTimeoutError",
     "is_ours",
     "shown",
@@ -112,7 +115,10 @@ class PipeError(Exception):
 
 
 def _rebuild(cls: type[PipeError], state: dict[str, Any]) -> PipeError:
-    error = cls.__new__(cls)
+    built_in: Any = cls
+    while built_in.__module__ != "builtins":  # the one that decides what instances look like, of several
+        built_in = built_in.__base__
+    error: PipeError = built_in.__new__(cls)
     Exception.__init__(error, state["headline"])
     error.__dict__.update(state)
     return error
@@ -255,7 +261,18 @@ class CrashError(BuildError):
 
 
 class TaskTimeoutError(BuildError, TimeoutError):
-    """A body took longer than its ``worker_timeout``."""
+    """A body took longer than its ``worker_timeout``, or raised this itself because too little time is left."""
+
+
+class TaskCancelled(KeyboardInterrupt):
+    """The body is asked to stop: save what should not be lost, and let this pass.
+
+    Raised in the body, wherever it happens to be, when its process gets SIGTERM (somebody, or a batch system, stops
+    it; its time is up), or when the run is interrupted. Whether the body lets it pass or not, its task is not built.
+
+    No ``Exception``, like the interrupt of Ctrl-C that it is a kind of: a body that goes on after any error of one of
+    its steps must not go on after this.
+    """
 
 
 class NotRunningError(PipeError, AttributeError):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -16,23 +14,16 @@ import luigi
 
 from d6tpipe import settings
 from d6tpipe.binding import FRAME, LOADING, Unanswered
-from d6tpipe.bodies import BodyRunner, failure_of, missing_input
-from d6tpipe.callbacks import handlers, quiet
-from d6tpipe.capture import SHOW_CAPTURE, PythonCapture
-from d6tpipe.engine.build import build
+from d6tpipe.callbacks import quiet
 from d6tpipe.engine.graph import Graph, Node
-from d6tpipe.engine.limits import Limits
-from d6tpipe.engine.plan import Plan
 from d6tpipe.errors import GraphError, ParameterError, StorageError, shown, warn
 from d6tpipe.examiner import Examiner
 from d6tpipe.graphs import as_tasks, asked_for, build_graph
 from d6tpipe.identity import nearest
-from d6tpipe.interfaces import Event, EventKind, Failure, State
-from d6tpipe.ledger import TaskLedger, new_run_id
+from d6tpipe.interfaces import Event, State
+from d6tpipe.ledger import new_run_id
 from d6tpipe.policy import Policy
-from d6tpipe.progress import progress_for
 from d6tpipe.results import Result
-from d6tpipe.tasklogs import link
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.external import is_external
 from d6tpipe.tasks.outputs import mirrored
@@ -53,8 +44,6 @@ __all__ = [
     "taskflow_downstream",
     "taskflow_upstream",
 ]
-
-logger = logging.getLogger("d6tpipe")
 
 # Options of luigi.build that change how luigi runs, not what: accepted, so that calls written for d6tflow go on
 # working, and without effect here.
@@ -196,11 +185,11 @@ def run(
         )
     if mirrored() and FRAME.get() is not None:
         return _asked_for(tasks)
-    from d6tpipe.dispatch import Dispatcher, choose  # a question has no use for what it imports
+    from d6tpipe.coordinator import Coordinator, Options  # a question has no use for what it imports
+    from d6tpipe.dispatch import choose
 
+    options = Options(stale, max_failures, resources, address, claim, drain, callbacks, progress, show_capture)
     choice = choose(workers, executor)
-    show_capture = settings.show_capture if show_capture is None else show_capture
-    _check_show_capture(show_capture)
     begin = perf_counter()
     roots, sweeps = asked_for(tasks)
     if select is not None or marks is not None:
@@ -209,8 +198,7 @@ def run(
         roots = narrowed(roots, select, marks)
         chosen = set(roots)
         sweeps = [(sweep, [task for task in members if task in chosen]) for sweep, members in sweeps]
-    run_id = new_run_id()
-    examiner = Examiner(Policy(stale, freeze, no_freeze, stale_ok), run_id)
+    examiner = Examiner(Policy(stale, freeze, no_freeze, stale_ok), new_run_id())
     graph, goals, view = build_graph(roots, prune=not forcing, examiner=examiner)
     for option in examiner.policy.unmatched(node.task for node in graph.order):
         warn(f"{option}={freeze if option == 'freeze' else stale_ok!r}: no task of the flow is meant")
@@ -223,94 +211,19 @@ def run(
                 print(f"  {shown(node.task)}")
         if input("Run them again (y/n)? ").strip().lower() not in ("y", "yes"):
             return None
-    plan = Plan(graph.order, goals, view, again)
-    failures: list[Failure] = []
+    coordinator = Coordinator(graph, goals, view, choice, options, again, begin)
+    coordinator.sweeps = sweeps
     summarised = settings.execution_summary if execution_summary is None else execution_summary
-
-    def finish() -> Result:
-        nodes = graph.order
-        tolerated = [
-            (set(map(graph.find, members)), sweep.allowed_of(len(members)))
-            for sweep, members in sweeps
-            if sweep.tolerance
-        ]
-        spare = tolerated if tolerated or view.tolerant else None
-        result = Result(nodes, failures, perf_counter() - begin, dry_run, goals, show_capture, spare)
-        if summarised and (result.ok or not abort):
-            print(result.summary_text)
-        return result
-
-    if dry_run:
-        return finish()
-    mirror = None
-    if address is not None:
-        from d6tpipe.central import Mirror
-
-        mirror = Mirror(address, graph.order, goals, choice.n_workers, link, drain, claim)
-    bar = progress_for(progress, len(plan.nodes))
-    reporters: list[Callable[[Event], Any]] = [_luigi_events(graph, goals)] if _has_handlers() else []
-    reporters += [bar] if bar is not None else []
-    reporters += [] if mirror is None else [mirror]
-    reporters += handlers()
-    reporters += callbacks or ()
-
-    def report(event: Event) -> None:
-        for reporter in reporters:
-            reporter(event)
-
-    def note(failure: Failure) -> None:
-        failures.append(failure)
-        _log(failure)
-        if mirror is not None:
-            mirror.note(failure)
-
-    ledger: Any = TaskLedger(view, examiner, run_id, again)
-    refuse = missing_input
-    if claim:
-        from d6tpipe.central import ClaimingLedger
-
-        assert mirror is not None  # _scheduler has seen to it
-        ledger = ClaimingLedger(ledger, mirror, missing_input)
-        refuse = ledger.refuse
-    capture = PythonCapture()
-    bodies = BodyRunner(stale, capture, mirror, choice.n_workers, run_id)
-    dispatcher = Dispatcher(
-        choice,
-        bodies,
-        run_id,
-        lambda: {node.task.__class__ for node in plan.nodes},
-        stale=stale,
-        scheduler=None if mirror is None else (mirror.url, mirror.worker),
-    )
-    try:
-        if mirror is not None:
-            mirror.start()
-        plan.limit(Limits(_limits(resources), lambda name: dispatcher.offers(name) or 1))
-        ledger.adopt(node for node in graph.order if node.state is State.FROZEN)
-        with bar or nullcontext(), capture:  # in this order: the bar's own drawing goes past the capture
-            build(
-                graph,
-                plan,
-                view,
-                dispatcher,
-                ledger,
-                report if reporters else _quiet,
-                refuse=refuse,
-                fail=lambda node, error: failure_of(node.task, error),
-                note=note,
-                max_failures=max_failures,
-            )
-    except KeyboardInterrupt:
-        if summarised:
-            print(Result(graph.order, failures, perf_counter() - begin, show_capture=show_capture).summary_text)
-        raise
-    finally:
-        dispatcher.close()
-        ledger.close()
-        bodies.close()
-        if mirror is not None:
-            mirror.close()
-    result = finish()
+    if not dry_run:
+        try:
+            coordinator.carry_out()
+        except (KeyboardInterrupt, SystemExit):
+            if summarised:
+                print(coordinator.result().summary_text)
+            raise
+    result = coordinator.result(dry_run)
+    if summarised and (result.ok or not abort):
+        print(result.summary_text)
     if abort:
         result.raise_failure()
     return result
@@ -361,23 +274,6 @@ def bind(frame: Any, tasks: list[Any]) -> None:
     frame.asked.append(tasks)
 
 
-def _limits(given: Mapping[str, float] | None) -> dict[str, float]:
-    """Return how much there is of each resource: what luigi's configuration says, and what the call says."""
-    config = luigi.configuration.get_config()
-    found: dict[str, float] = {}
-    if config.has_section("resources"):
-        found = {name: config.getfloat("resources", name) for name in config.options("resources")}
-    for name, amount in (given or {}).items():
-        if isinstance(amount, bool) or not isinstance(amount, (int, float)) or amount < 0:
-            raise ParameterError(
-                "resources= says how much there is of each: a number, 0 or more",
-                facts={"got": f"{name!r}: {amount!r}"},
-                hint='Write resources={"db": 2}.',
-            )
-        found[name] = amount
-    return found
-
-
 def _scheduler(url: str | None, options: Mapping[str, Any], claim: bool, forcing: bool) -> str | None:
     """Return the address of luigi's scheduler that is meant, None if none is.
 
@@ -412,15 +308,6 @@ def _scheduler(url: str | None, options: Mapping[str, Any], claim: bool, forcing
     return address_of(url)
 
 
-def _quiet(event: Event) -> None:
-    """Tell nobody."""
-
-
-def _log(failure: Failure) -> None:
-    if failure.traceback:
-        logger.error("%s failed\n%s", shown(failure.task), failure.traceback.rstrip())
-
-
 def _check_options(options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in _LUIGI_OPTIONS:
@@ -431,16 +318,6 @@ def _check_options(options: Mapping[str, Any]) -> None:
                 facts={"options": ", ".join(own)},
                 hint=f"Did you mean '{near}'?" if near else "Use one of these, or an option of luigi.build.",
             )
-
-
-def _check_show_capture(word: Any) -> None:
-    if word not in SHOW_CAPTURE:
-        near = nearest(str(word), SHOW_CAPTURE)
-        raise ParameterError(
-            "show_capture must be one of five words",
-            facts={"got": repr(word), "allowed": ", ".join(SHOW_CAPTURE)},
-            hint=f"Did you mean '{near}'?" if near else "Write show_capture='all'.",
-        )
 
 
 def _forced_nodes(graph: Graph, goals: list[Node], forced: Any, all_goals: bool, upstream: bool) -> frozenset[Node]:
@@ -474,56 +351,6 @@ def _matching(graph: Graph, task: Any) -> list[Node]:
     if node is not None and node.walked:
         return [node]
     return [node for node in graph.order if node.task.task_family == task.task_family]
-
-
-# ---- luigi's events
-
-
-def _has_handlers() -> bool:
-    return any(handlers for handlers in luigi.Task._event_callbacks.values())
-
-
-def _luigi_events(graph: Graph, goals: list[Node]) -> Callable[[Event], None]:
-    """Return a reporter that triggers luigi's events, after telling what the graph has found.
-
-    As luigi does, it tells of nothing below a task that is complete.
-    """
-    seen: set[Node] = set()
-    told = len(graph.order)
-
-    def discover(nodes: Iterable[Node]) -> None:
-        pending = list(nodes)
-        while pending:
-            node = pending.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            task = node.task
-            if node.complete:
-                task.trigger_event(luigi.Event.DEPENDENCY_PRESENT, task)
-                continue
-            if is_external(task):
-                task.trigger_event(luigi.Event.DEPENDENCY_MISSING, task)
-            for need in node.needs:
-                task.trigger_event(luigi.Event.DEPENDENCY_DISCOVERED, task, need.task)
-            pending += node.needs
-
-    def report(event: Event) -> None:
-        nonlocal told
-        if len(graph.order) > told:  # a body has asked for more; those asked for come last
-            discover(graph.order[told:])
-            told = len(graph.order)
-        task = event.task
-        if event.kind is EventKind.STARTED:
-            task.trigger_event(luigi.Event.START, task)
-        elif event.kind is EventKind.COMPLETED:
-            task.trigger_event(luigi.Event.PROCESSING_TIME, task, event.seconds)
-            task.trigger_event(luigi.Event.SUCCESS, task)
-        elif event.kind is EventKind.FAILED and not is_external(task):
-            task.trigger_event(luigi.Event.FAILURE, task, event.error)
-
-    discover(reversed(goals))
-    return report
 
 
 # ---- questions

@@ -352,6 +352,31 @@ class Ledger(Protocol):
     def wait(self, nodes: Sequence[Any]) -> None:
         """Block until one of `nodes` may be free."""
 
+    def commit(self) -> None:
+        """Make safe what was noted, since there may be nothing to note for a while."""
+
+
+class Intake(Protocol):
+    """Where what is asked for while a run goes on comes from."""
+
+    def take(self) -> Sequence[object]:
+        """Return the tasks that are asked for since the last time; does not wait.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            The run is to end.
+        """
+
+    def taken(self, goals: Sequence[Any], added: Sequence[Any]) -> None:
+        """Take notice of the nodes of what was taken last, and of all nodes that are new with it."""
+
+    def refused(self, error: Exception) -> None:
+        """Take notice that what was taken last cannot be part of the graph, and why."""
+
+    def wait(self) -> bool:
+        """Block until there is something to `take`; False: nothing will be asked for any more. Nothing runs now."""
+
 
 class TaskView(Protocol):
     """How the engine looks at tasks: it never touches one itself.
@@ -438,6 +463,9 @@ class Executor(Protocol):
 
         `timeout` : after so many seconds return, with nothing if nothing is done; None: as long as it takes.
         """
+
+    def wake(self) -> None:
+        """Have `wait` return, in the thread that waits or when it waits next; from any thread."""
 
     def close(self) -> None:
         """Release processes and threads."""

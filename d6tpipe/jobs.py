@@ -247,6 +247,10 @@ def in_own_folder(body: Any) -> Iterator[Callable[[Outcome], None]]:
     os.chdir(place)
     try:
         yield note
+    except BaseException as error:
+        status.update(state=str(State.CANCELLED), end=time(), reason=told(error))
+        _write(place, STATUS, json.dumps(status, indent=2))
+        raise
     finally:
         os.chdir(before)
 

@@ -18,6 +18,10 @@ class LineProgress:
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0
 
+    def expect(self, total: int) -> None:
+        """Take notice that there are more tasks than it seemed."""
+        self.total = total
+
     def __enter__(self) -> LineProgress:
         return self
 
@@ -50,6 +54,10 @@ class LiveProgress:
         )
         self._row = self._bar.add_task("starting", total=total)
 
+    def expect(self, total: int) -> None:
+        """Take notice that there are more tasks than it seemed."""
+        self._bar.update(self._row, total=total)
+
     def __enter__(self) -> LiveProgress:
         self._bar.start()
         return self
@@ -74,15 +82,18 @@ def _short(task: Any) -> str:
     return words if len(words) <= 60 else words[:57] + "..."
 
 
-def progress_for(choice: bool | None, total: int) -> LineProgress | LiveProgress | None:
+def progress_for(choice: bool | None, total: int, growing: bool = False) -> LineProgress | LiveProgress | None:
     """Return what shows the progress of `total` tasks, or None.
 
     Parameters
     ----------
     choice : bool or None
         True always shows, False never; None shows on a terminal only.
+    total : int
+    growing : bool
+        There will be more.
     """
     terminal = sys.stderr.isatty()
-    if choice is False or (choice is None and not terminal) or total == 0:
+    if choice is False or (choice is None and not terminal) or (total == 0 and not growing):
         return None
     return LiveProgress(total) if terminal else LineProgress(total)

@@ -118,7 +118,11 @@ class TaskLogs:
         there = self._there.get((store, task.__class__))
         if there is None:
             there = self._there[store, task.__class__] = self._listed(store, task.task_family)
-        if (captured is None and not there) or outcome.state is State.CANCELLED or store in self._refused:
+        if (
+            (captured is None and not there)
+            or (outcome.state is State.CANCELLED and outcome.failure is None)
+            or store in self._refused
+        ):
             return
         try:
             self._keep(store, task.task_family, task.task_id, captured, there)

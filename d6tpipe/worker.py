@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import signal
 import sys
 import threading
 from collections import OrderedDict
@@ -17,17 +18,18 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
+from time import monotonic
 from typing import Any
 
 import cloudpickle
 
-from d6tpipe import cache, settings
+from d6tpipe import cache, cancellation, settings
 from d6tpipe.binding import LOADING
 from d6tpipe.bodies import BodyRunner, failure_of
 from d6tpipe.callbacks import silence
 from d6tpipe.capture import Captured, DescriptorCapture, PythonCapture
 from d6tpipe.definitions import definition
-from d6tpipe.errors import BodyError, DeclarationError, told
+from d6tpipe.errors import BodyError, DeclarationError, TaskCancelled, told
 from d6tpipe.examiner import store_of
 from d6tpipe.executors import worker_process
 from d6tpipe.executors.processes import ProcessExecutor
@@ -183,7 +185,7 @@ def _capture() -> Any:
 _runs: OrderedDict[bytes, _Run] = OrderedDict()
 _current: _Run | None = None
 _kept: dict[int, tuple[_Run, Any]] = {}
-_running: list[None] = []  # one per body that runs now
+_running: list[Any] = []  # the frames of the bodies that run now
 _numbers = count(1)
 _MOST_RUNS = 4
 
@@ -243,9 +245,9 @@ def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
     lock = nullcontext() if store.root == MEMORY or mirrored() else store.locks.borrow(task.task_id)
     with lock, surroundings(*around) if around is not None else nullcontext():
         if not isolated:
-            return _receipt(place, body, _counted(body.start), keep)
+            return _receipt(place, body, _step(body, body.start), keep)
         with in_own_folder(body) as note:
-            outcome = _counted(body.start)
+            outcome = _step(body, body.start)
             note(outcome)
         return _receipt(place, body, outcome, keep)
 
@@ -363,17 +365,52 @@ def resume(number: int, inputs: list[tuple[str, Any]], *memory: bytes) -> TaskRe
         place.enter()
         loaded_classes(place.classes)
     _take_in(inputs, memory)
-    return _receipt(place, body, _counted(body.resume), True)
+    return _receipt(place, body, _step(body, body.resume), True)
 
 
-def _counted(step: Callable[[], Outcome]) -> Outcome:
-    _running.append(None)
+def _step(body: Any, step: Callable[[], Outcome]) -> Outcome:
+    """Let a body run up to its end, or to where it asks for more, or until somebody asks this process to stop."""
+    _hear_signals()
+    _running.append(body.frame)
     before, sys.breakpointhook = sys.breakpointhook, _no_breakpoint
     try:
-        return step()
+        outcome = step()
+    except TaskCancelled:
+        error = cancellation.taken_back()
+        if error is None:  # of the run: nobody waits for what came of it
+            raise
+        worker_process.leave()
+        seconds = monotonic() - body.frame.begun
+        failure = failure_of(body.task, error, seconds)
+        outcome = Outcome(State.CANCELLED, seconds, failure, captured=body.captured())
     finally:
         sys.breakpointhook = before
         _running.pop()
+    return outcome
+
+
+@lru_cache(maxsize=1)
+def _hear_signals() -> None:
+    """Have signals that ask this process to stop raise `TaskCancelled` in the body that runs.
+
+    In the processes of our own pool only: those of others have a way of their own to be stopped.
+    """
+    if worker_process.output is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGINT, _stop)
+
+
+def _stop(number: int, _: Any) -> None:
+    if not _running:
+        os._exit(128 + number)
+    if number == signal.SIGINT:
+        raise TaskCancelled("the run was interrupted")
+    frame = _running[-1]
+    raise cancellation.request(
+        f"it has taken longer than {frame.seconds:g} s (worker_timeout)"
+        if worker_process.is_late()
+        else f"the process that runs it ({os.getpid()}) was asked to end (SIGTERM)"
+    )
 
 
 def _no_breakpoint(*_: Any, **__: Any) -> None:

@@ -83,6 +83,9 @@ class ClaimingLedger:
     def note(self, nodes: Sequence[Any]) -> None:
         self._ledger.note(nodes)
 
+    def commit(self) -> None:
+        self._ledger.commit()
+
     def wait(self, nodes: Sequence[Any]) -> None:
         if any(central_id(node.task) in self._granted for node in nodes):  # somebody without a scheduler builds it
             self._ledger.wait(nodes)

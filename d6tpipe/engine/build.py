@@ -13,6 +13,7 @@ from d6tpipe.interfaces import (
     EventKind,
     Executor,
     Failure,
+    Intake,
     Ledger,
     Outcome,
     Reporter,
@@ -50,7 +51,9 @@ class _Loop:
         fail: Callable[[Node, BaseException], Failure],
         note: Callable[[Failure], object],
         max_failures: int | None,
+        intake: Intake | None,
     ) -> None:
+        self.intake = intake
         self.graph, self.plan, self.view, self.executor, self.ledger = graph, plan, view, executor, ledger
         self.report, self.refuse, self.fail, self.note = report, refuse, fail, note
         self.max_failures = max_failures
@@ -69,6 +72,8 @@ class _Loop:
         plan, executor = self.plan, self.executor
         self.tell_skipped()
         while True:
+            if self.intake is not None:
+                self.ask(self.intake)
             held, self.held = self.held, []
             for entry in held:
                 self.resume(entry.node, entry.suspension)
@@ -91,8 +96,32 @@ class _Loop:
                 self.retry()
             elif self.suspended:  # nothing runs and nothing can: bodies wait for each other
                 self.break_circle()
-            else:
+            elif self.intake is None:
                 break
+            else:
+                self.ledger.commit()
+                if not self.intake.wait():
+                    break
+
+    def ask(self, intake: Intake) -> None:
+        """Take in what is asked for by now."""
+        tasks = intake.take()
+        if not tasks:
+            return
+        known = len(self.graph.order)
+        try:
+            goals = self.graph.add(tasks)
+            added = self.graph.order[known:]
+            judge(added, self.view)
+            self.plan.ask(goals, added)
+        except Exception as error:  # noqa: BLE001  (reported to whoever has asked; the others go on)
+            self.graph.forget(known)
+            intake.refused(error)
+            return
+        intake.taken(goals, added)
+        if self.stopped:
+            self.plan.cancel(self.running)
+        self.tell_skipped()
 
     def retry(self) -> None:
         busy, self.busy = self.busy, []
@@ -297,6 +326,7 @@ def build(
     fail: Callable[[Node, BaseException], Failure],
     note: Callable[[Failure], object],
     max_failures: int | None = None,
+    intake: Intake | None = None,
 ) -> None:
     """Build all that `plan` holds; the nodes carry the result.
 
@@ -318,13 +348,15 @@ def build(
         Told every failure, in the order of failing, wherever it comes from.
     max_failures : int, optional
         Start nothing more after so many failures.
+    intake : Intake, optional
+        Where more is asked for while this goes on; it ends when the intake has.
 
     Raises
     ------
     KeyboardInterrupt
         After all that was not settled has been marked as cancelled.
     """
-    loop = _Loop(graph, plan, view, executor, ledger, report, refuse, fail, note, max_failures)
+    loop = _Loop(graph, plan, view, executor, ledger, report, refuse, fail, note, max_failures, intake)
     try:
         loop.run()
     except Exception:

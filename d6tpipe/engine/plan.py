@@ -48,7 +48,6 @@ class Plan:
         self._view = view
         self._heap: list[_Entry] = []
         self._sequence = 0
-        self._goals = set(goals)
         self._limits: Limits | None = None
         self._parked: dict[Demand, list[_Entry]] = {}  # ready, but there is not enough left of a resource
         self._using: dict[Node, Demand] = {}
@@ -97,8 +96,6 @@ class Plan:
         self._limits = limits
 
     def _admit(self, node: Node) -> None:
-        if self._limits is not None:
-            self._limits.check(node.task, self._view.demand(node))
         node.start_plan()
         node.spare = self._view.tolerance(node)
         node.state = State.PENDING
@@ -298,11 +295,38 @@ class Plan:
             If something asked for needs `node` itself.
         """
         self._check_circle(node, asked)
+        self._take_in(asked, order)
+        bad = next((wish for wish in asked if _is_bad(wish)), None)
+        waits = [wish for wish in dict.fromkeys(asked) if wish.state in UNSETTLED]
+        node.asked.extend(asked)
+        return waits, bad
+
+    def ask(self, goals: Sequence[Node], order: Sequence[Node]) -> None:
+        """Take in what is asked for while the plan is carried out.
+
+        Parameters
+        ----------
+        goals : sequence of Node
+            Judged nodes.
+        order : sequence of Node
+            New nodes of the graph, judged, needs first.
+
+        Raises
+        ------
+        GraphError
+            There is never enough of a resource for one of them; nothing was taken in.
+        """
+        self._take_in(goals, order)
+
+    def _take_in(self, asked: Sequence[Node], order: Sequence[Node]) -> None:
         wanted = self._wanted(asked, frozenset())
         fresh = [new for new in order if new in wanted]
         known = {id(new) for new in fresh}
         # nodes that were in the graph already, incomplete, but that nothing of the plan needed
         late = [old for old in reversed(wanted) if id(old) not in known]
+        if self._limits is not None:
+            for new in wanted:
+                self._limits.check(new.task, self._view.demand(new))
         for new in [*late, *fresh]:
             new.complete = False
             self._admit(new)
@@ -310,10 +334,6 @@ class Plan:
             if new.complete and new.state is None:
                 self._keep(new)
         self._open([*late, *fresh])
-        bad = next((wish for wish in asked if _is_bad(wish)), None)
-        waits = [wish for wish in dict.fromkeys(asked) if wish.state in UNSETTLED]
-        node.asked.extend(asked)
-        return waits, bad
 
     def _check_circle(self, node: Node, asked: Sequence[Node]) -> None:
         """Raise if something that was asked for needs `node`.

@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from d6tpipe.executors import worker_process
-from d6tpipe.executors.shared import Shared, WorkerDied, WorkerGone, WorkTimeout
+from d6tpipe.executors.shared import GRACE, Shared, WorkerDied, WorkerGone, WorkTimeout
 
 __all__ = ["ProcessExecutor", "build"]
 
@@ -36,8 +36,6 @@ _MESSAGE_SECONDS = 0.005
 _LARGEST_MESSAGE = 64
 _MOST_OUTPUT = 1_000_000
 """Bytes of what a dead worker has printed."""
-_GRACE = 3.0
-"""Seconds between the request to stop and the order."""
 
 
 def build(n_workers: int, settings: Any = None) -> ProcessExecutor:
@@ -62,7 +60,8 @@ class _Worker:
     """A process and what it has been given."""
 
     __slots__ = (
-        "connection", "deadline", "ended", "index", "jobs", "known", "own", "printed", "process", "reason", "retired",
+        "connection", "deadline", "ended", "index", "jobs", "known", "leaving", "own", "printed", "process", "reason",
+        "retired",
     )  # fmt: skip
 
     def __init__(self, process: Any, connection: Any, index: int, printed: tuple[int, int]) -> None:
@@ -71,6 +70,7 @@ class _Worker:
         self.own: deque[_Job] = deque()  # only this one can do these
         self.known: set[bytes] = set()
         self.retired = False  # is given nothing more
+        self.leaving = False  # ends of its own accord, having done what it has told of
         self.ended = False
         self.deadline: float | None = None
         self.reason: WorkTimeout | None = None
@@ -158,7 +158,7 @@ class ProcessExecutor(Executor):
         kind : hashable, optional
             Work of one kind takes about as long each time.
         seconds : float, optional
-            Kill the process when it takes longer.
+            When it takes longer the process gets SIGTERM, and is killed 3 s later.
         alone : bool
             In a process of its own, which ends afterwards.
         worker : int, optional
@@ -201,7 +201,7 @@ class ProcessExecutor(Executor):
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in all that runs; a process that goes on for 3 s is killed."""
         with self._lock:
-            self._stop_at = monotonic() + _GRACE
+            self._stop_at = monotonic() + GRACE
             for worker in self._workers.values():
                 if worker.jobs:
                     _signal(worker.process, signal.SIGINT)
@@ -333,13 +333,20 @@ class ProcessExecutor(Executor):
         except (EOFError, OSError):
             self._bury(worker)
             return
-        self._take(worker, pickle.loads(data))
+        self._hear(worker, pickle.loads(data))
+
+    def _hear(self, worker: _Worker, message: Any) -> None:
+        if message == worker_process.LEAVING:  # what came of its last work comes next
+            with self._lock:
+                worker.leaving = worker.retired = True
+            return
+        self._take(worker, message)
 
     def _last_words(self, worker: _Worker) -> None:
         """Take what a worker that has ended had to say before."""
         try:
             while not worker.ended and worker.connection.poll():
-                self._take(worker, pickle.loads(worker.connection.recv_bytes()))
+                self._hear(worker, pickle.loads(worker.connection.recv_bytes()))
         except (EOFError, OSError):
             pass
         if not worker.ended:
@@ -347,6 +354,8 @@ class ProcessExecutor(Executor):
 
     def _take(self, worker: _Worker, results: list[tuple[int, bool, bytes, float]]) -> None:
         done = []
+        if worker.reason is not None:
+            worker.reason.output = worker.output()
         with self._lock:
             for number, good, data, seconds in results:
                 job = worker.jobs.pop(number)
@@ -358,12 +367,18 @@ class ProcessExecutor(Executor):
             if any(job.alone for job, _, _ in done):
                 worker.retired = True
             self._hand_out()  # before anybody is told: it should have something to do meanwhile
+            gone = list(worker.own) if worker.leaving else []
+        for job in gone:
+            job.future.set_exception(WorkerGone(f"the worker process {worker.process.pid} has ended"))
         for job, good, data in done:
-            _settle(job, worker, good, data)
+            if worker.reason is not None:  # it was too late
+                job.future.set_exception(worker.reason)
+            else:
+                _settle(job, worker, good, data)
 
     def _bury(self, worker: _Worker) -> None:
         """Note the end of a worker: what it was doing has failed, the rest is for others."""
-        worker.process.join(_GRACE)
+        worker.process.join(GRACE)
         if worker.process.is_alive():  # it has only closed its pipe
             worker.process.kill()
             worker.process.join()
@@ -372,7 +387,7 @@ class ProcessExecutor(Executor):
         with self._lock:
             self._workers.pop(pid, None)
             guilty = worker.jobs.pop(current, None)
-            if guilty is None and len(worker.jobs) == 1:
+            if guilty is None and len(worker.jobs) == 1 and not worker.leaving:
                 guilty = worker.jobs.popitem()[1]
             self._queue.extendleft(reversed(list(worker.jobs.values())))
             own = list(worker.own)
@@ -394,10 +409,13 @@ class ProcessExecutor(Executor):
                 self._stop_at = None
             for worker in self._workers.values():
                 late = worker.deadline is not None and now >= worker.deadline
-                if late:
+                if late and worker.reason is None:  # asked first, so that it can save what should not be lost
                     job = next(iter(worker.jobs.values()))
-                    worker.reason, worker.deadline = WorkTimeout(job.seconds or 0.0), None
-                if late or (stop and worker.jobs):
+                    worker.reason, worker.deadline = WorkTimeout(job.seconds or 0.0), now + GRACE
+                    os.pwrite(worker.index, b"1", worker_process.LATE_AT)
+                    _signal(worker.process, signal.SIGTERM)
+                elif late or (stop and worker.jobs):
+                    worker.deadline = None
                     worker.process.kill()
 
     def _give_up(self, error: BaseException) -> None:
@@ -413,9 +431,9 @@ class ProcessExecutor(Executor):
 
     def _hand_out(self) -> None:
         for worker in list(self._workers.values()):
-            while worker.own and not worker.jobs:
+            while worker.own and not worker.jobs and not worker.leaving:
                 self._give(worker, [worker.own.popleft()])
-            if worker.retired and not worker.jobs and not worker.own:
+            if worker.retired and not worker.jobs and (worker.leaving or not worker.own):
                 self._end(worker)
         for worker in list(self._workers.values()):
             if not self._queue:

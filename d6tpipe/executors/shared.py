@@ -6,7 +6,11 @@ import signal
 from hashlib import blake2b
 from typing import Any
 
-__all__ = ["CodeMismatch", "Shared", "WorkTimeout", "WorkerDied", "WorkerGone", "WorkerLost"]
+__all__ = ["GRACE", "LONGEST_GRACE", "CodeMismatch", "Shared", "WorkTimeout", "WorkerDied", "WorkerGone", "WorkerLost"]
+
+GRACE = 3.0
+"""Seconds between the request to stop and the order, and how long it may take until both are carried out."""
+LONGEST_GRACE = GRACE + 1.0
 
 
 class Shared(bytes):
@@ -55,7 +59,7 @@ class WorkerDied(Exception):
 
 
 class WorkTimeout(Exception):
-    """The work took longer than it was given, and its process was killed."""
+    """The work took longer than it was given, and its process was stopped."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)

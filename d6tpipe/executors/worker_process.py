@@ -19,13 +19,18 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FORGET", "Known", "main"]
+__all__ = ["FORGET", "LATE_AT", "LEAVING", "Known", "is_late", "leave", "main"]
 
 FORGET = "forget"
+LEAVING = "leaving"
+LATE_AT = 8
 
 output: tuple[int, int] | None = None
 """Files for what is written to descriptors 1 and 2, which the pool looks into when this process has died. None: this
 process is none of a pool."""
+
+_leaving = False
+_index = -1
 
 _REPORT_SECONDS = 0.005
 """Results are kept for so long and then reported together."""
@@ -56,19 +61,20 @@ def main(connection: Any, index: Any, printed: tuple[Any, Any], n_workers: int) 
     connection : multiprocessing.connection.Connection
         Work comes and results go here.
     index : multiprocessing.connection.Connection
-        Stands for a file; the number of the work that is being done is written to its beginning.
+        Stands for a file; the number of the work that is being done is written to its beginning; more than that,
+        once that has taken longer than it may.
     printed : pair of multiprocessing.connection.Connection
         Stand for the files of `output`.
     n_workers : int
         How many such processes share the processors.
     """
-    global output
+    global output, _index
     output = (printed[0].fileno(), printed[1].fileno())
     _leave_terminal()
     _end_with_parent()
     _share_processors(n_workers)
     known: dict[bytes, bytes] = {}
-    where = index.fileno()
+    where = _index = index.fileno()
     try:
         while True:
             try:
@@ -81,8 +87,23 @@ def main(connection: Any, index: Any, printed: tuple[Any, Any], n_workers: int) 
                 known[message[0]] = message[1]
             else:
                 _work(connection, where, message, known)
+            if _leaving:
+                break
     except KeyboardInterrupt:
         os._exit(130)
+    except BrokenPipeError:  # there is nobody any more to report to: see `outlive`
+        os._exit(1)
+
+
+def is_late() -> bool:
+    """Return whether what this process does has taken longer than it may, so that it was asked to end."""
+    return bool(os.pread(_index, 1, LATE_AT))
+
+
+def leave() -> None:
+    """Have this process do nothing more after what it is doing, of which it still tells what came of it."""
+    global _leaving
+    _leaving = True
 
 
 def _work(connection: Any, where: int, jobs: list[tuple[int, bytes]], known: dict[bytes, bytes]) -> None:
@@ -90,6 +111,8 @@ def _work(connection: Any, where: int, jobs: list[tuple[int, bytes]], known: dic
     reported = perf_counter()
     for number, payload in jobs:
         begin = perf_counter()
+        if _leaving:
+            break
         if results and begin - reported > _REPORT_SECONDS:
             connection.send_bytes(pickle.dumps(results))
             results, reported = [], begin
@@ -109,6 +132,8 @@ def _work(connection: Any, where: int, jobs: list[tuple[int, bytes]], known: dic
             text = f"the {what} {value!r:.200} cannot be pickled: {type(error).__name__}: {error}"
             good, data = False, pickle.dumps(RuntimeError(text))
         results.append((number, good, data, perf_counter() - begin))
+    if _leaving:
+        connection.send_bytes(pickle.dumps(LEAVING))
     connection.send_bytes(pickle.dumps(results))
 
 

@@ -22,6 +22,8 @@ LAYERS = {
     "d6tpipe.cli_target": (3, "face"),
     "d6tpipe.demo": (3, "face"),
     "d6tpipe.flow": (2, "call"),
+    "d6tpipe.coordinator": (2, "call"),
+    "d6tpipe.sessions": (2, "call"),
     "d6tpipe.taskview": (2, "call"),
     "d6tpipe.stores": (2, "call"),
     "d6tpipe.policy": (2, "call"),
@@ -107,6 +109,7 @@ LAYERS = {
     "d6tpipe.machine": (0, "vocabulary"),
     "d6tpipe.watchdog": (0, "vocabulary"),
     "d6tpipe.capture": (0, "vocabulary"),
+    "d6tpipe.cancellation": (0, "vocabulary"),
 }
 
 # What a pure engine must not reach for: disk, clock, chance, processes.

@@ -1,0 +1,60 @@
+"""Stopping bodies on request: what SIGTERM means in a process that runs them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from d6tpipe.errors import TaskCancelled
+
+__all__ = ["check", "request", "taken_back", "terminable"]
+
+_requested: list[TaskCancelled] = []
+"""That this process is to end, as it was raised in its main thread: bodies that ignore it are cancelled, too."""
+
+
+def request(why: str) -> TaskCancelled:
+    """Note that what runs in the main thread is to stop, and return what to raise there."""
+    _requested[:] = [TaskCancelled(why)]
+    return _requested[0]
+
+
+def check() -> None:
+    """Raise again what a body has caught, if it was asked to stop; for its end.
+
+    Raises
+    ------
+    TaskCancelled
+    """
+    if _requested and threading.current_thread() is threading.main_thread():
+        raise _requested[0]
+
+
+def taken_back() -> TaskCancelled | None:
+    """Return what was requested, which is dealt with thereby; None if nothing was."""
+    return _requested.pop() if _requested else None
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Have SIGTERM end what is done in the ``with`` block as Ctrl-C would, and then the process, with exit code 143.
+
+    Where the program has a handler of its own for SIGTERM, and outside of the main thread, nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        raise request("this process was asked to end (SIGTERM)")
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if taken_back() is not None:
+            raise SystemExit(128 + signal.SIGTERM)
