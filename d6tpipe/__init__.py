@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from d6tpipe.plans import plan
     from d6tpipe.points import product, zipped
     from d6tpipe.searches import search
+    from d6tpipe.sessions import Session
     from d6tpipe.shared_dirs import SharedDir
     from d6tpipe.sweeps import sweep
     from d6tpipe.tasklogs import log
@@ -63,6 +64,7 @@ __all__ = [
     "FlowExport",
     "FlowImport",
     "Init",
+    "Session",
     "SharedDir",
     "SubmitHook",
     "Token",
@@ -141,6 +143,7 @@ _FUNCTIONS = {
     "plan": "plans",
     "product": "points",
     "search": "searches",
+    "Session": "sessions",
     "SharedDir": "shared_dirs",
     "SubmitHook": "hooks",
     "sweep": "sweeps",

@@ -182,6 +182,7 @@ class Coordinator:
             lambda: {node.task.__class__ for node in self._plan.nodes},
             stale=options.stale,
             scheduler=None if mirror is None else (mirror.url, mirror.worker),
+            basis=examiner.basis,
         )
         with terminable():
             try:

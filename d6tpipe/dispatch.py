@@ -40,7 +40,7 @@ from d6tpipe.errors import (
     told,
     warn,
 )
-from d6tpipe.examiner import store_of
+from d6tpipe.examiner import stats_of, store_of
 from d6tpipe.executors.shared import LONGEST_GRACE, CodeMismatch, WorkerDied, WorkerGone, WorkerLost, WorkTimeout
 from d6tpipe.hooks import may_have_hooks, submission_of, surroundings
 from d6tpipe.interfaces import Failure, Outcome, State
@@ -271,6 +271,8 @@ class Dispatcher:
         What the run does with stale tasks, if that was said.
     scheduler : (str, str), optional
         URL of luigi's scheduler and the name of the run there: where bodies on workers say how far they are.
+    basis : callable, optional
+        Returns what stands for the code of a node's class and for what it needs; None if that is not known.
     """
 
     def __init__(
@@ -281,8 +283,9 @@ class Dispatcher:
         classes: Callable[[], Iterable[type]],
         stale: str | None = None,
         scheduler: tuple[str, str] | None = None,
+        basis: Callable[[Any], bytes | None] = lambda node: None,
     ) -> None:
-        self._stale, self._scheduler = stale, scheduler
+        self._stale, self._scheduler, self._basis = stale, scheduler, basis
         self._choice, self._bodies, self._run_id, self._classes = choice, bodies, run_id, classes
         self._places: dict[str, _Place] = {}
         self._plans: dict[type, _Plan] = {}
@@ -335,7 +338,26 @@ class Dispatcher:
         work = _Work(node, used, place)
         work.seconds = float(timeout) if timeout else None
         work.around = (made.env, made.cwd) if made is not None and surrounds else None
-        self._begin(work)
+        left = self._left_behind(node) if plan.isolate and not place.remote else None
+        if left is None:
+            self._begin(work)
+        else:
+            self._settled(work, left)
+
+    def _left_behind(self, node: Any) -> Outcome | None:
+        """Return what came of the body of an isolated task that has gone on after its run was killed; None if nothing.
+
+        It counts if everything that it follows from is as it was, and nobody has touched the outputs since.
+        """
+        found = plugins.load("services", "receipt")(node.task)
+        if found is None or found.basis != self._basis(node):
+            return None
+        if found.run_id not in store_of(node.task).records.announcers(node.task.task_family, node.task.task_id):
+            return None
+        stats = stats_of(node.task)
+        if stats is None or set(stats) - {tuple(written[:2]) for written in found.result.written.values()}:
+            return None
+        return _worker().outcome_of(node.task, found.result)
 
     def resume(self, node: Any, suspension: Any) -> None:
         if not isinstance(suspension, _Suspended):
@@ -509,8 +531,9 @@ class Dispatcher:
         alone = isolated or work.around is not None  # it will begin again from the top
         keep = place.affinity and not place.remote and not alone
         item, blobs = place.encoder.item(
-            node, work.used, work.answered, keep, work.attempt, work.seconds, work.around, isolated
-        )
+            node, work.used, work.answered, keep, work.attempt, work.seconds, work.around, isolated,
+            self._basis(node) if isolated else None,
+        )  # fmt: skip
         args = place.encoder.header, item, *blobs
         if not place.remote:
             return args

@@ -12,6 +12,7 @@
     ├── ExpressionError            a selection cannot be read, or asks for what is not there (also a ValueError)
     ├── NothingSelectedError       a selection holds no task               (also a LookupError)
     ├── SchedulerError             luigi's central scheduler does not answer
+    ├── SessionError               a session is open elsewhere, has not begun, or has ended (also a RuntimeError)
     ├── StorageError               the disk or the remote said no, or a file cannot be read
     ├── OutputKeyError             an output or requirement of that name does not exist
     │                                                  (also ValueError, IndexError, KeyError)
@@ -57,6 +58,7 @@ __all__ = [
     "PipeError",
     "PluginError",
     "SchedulerError",
+    "SessionError",
     "SettingsError",
     "StorageError",
     "TaskCancelled",
@@ -218,6 +220,10 @@ class NothingSelectedError(PipeError, LookupError):
 
 class SchedulerError(PipeError):
     """luigi's central scheduler cannot be reached, or does not do what it is asked for."""
+
+
+class SessionError(PipeError, RuntimeError):
+    """A session is open elsewhere, has not begun, or has ended."""
 
 
 class StorageError(PipeError):

@@ -253,6 +253,14 @@ class Examiner:
             if need.digest is None:
                 need.digest = self.digest_of(need)
 
+    def basis(self, node: Any) -> bytes | None:
+        """Return what stands for the code of a node's class and for what it needs, as they are now.
+
+        None if something that it needs cannot be told by its content.
+        """
+        self.settle_inputs(node)
+        return expected_seal(node, self.known(node.task.__class__).code, ())
+
     def digest_of(self, node: Any) -> bytes | None:
         """Return the digest of what a node's outputs hold now; None if it has yet to be built.
 

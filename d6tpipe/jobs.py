@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import random
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -25,7 +27,7 @@ from d6tpipe.machine import host_name
 from d6tpipe.task_values import task_from_text, task_text
 from d6tpipe.tasks.outputs import job_folder
 
-__all__ = ["Job", "from_dir", "in_own_folder", "note_lost", "seed_of"]
+__all__ = ["Job", "Receipt", "from_dir", "in_own_folder", "note_lost", "receipt_of", "seed_of"]
 
 _Item = TypeVar("_Item")
 
@@ -214,7 +216,40 @@ _FINISHED = ".finished"
 # ---- bodies that have a process to themselves
 
 
-PARAMS, STATUS = "params.json", "status.json"
+PARAMS, STATUS, RECEIPT = "params.json", "status.json", "receipt.pickle"
+
+
+@dataclass
+class Receipt:
+    """What came of an isolated body, left in its folder: the run that has started it may have been killed meanwhile.
+
+    Attributes
+    ----------
+    run_id : str
+        Of that run.
+    basis : bytes
+        Stands for the code of the class and for what the task needed, as they were then.
+    result : worker.TaskResult
+    """
+
+    run_id: str
+    basis: bytes
+    result: Any
+
+    def leave(self, place: Path) -> None:
+        """Write it to the folder of the task."""
+        data = pickle.dumps(self)
+        plugins.load("files", "local").write_stream(str(place / RECEIPT), lambda sink: sink.write(data))
+
+
+def receipt_of(task: Any) -> Receipt | None:
+    """Return the receipt that lies in the folder of a task; None if there is none that can be read."""
+    try:
+        with open(os.path.join(job_folder(task), RECEIPT), "rb") as stream:
+            found = pickle.load(stream)
+    except (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError):  # of another version, perhaps
+        return None
+    return found if isinstance(found, Receipt) else None
 
 
 @contextmanager
@@ -232,6 +267,8 @@ def in_own_folder(body: Any) -> Iterator[Callable[[Outcome], None]]:
         "state": str(State.RUNNING), "task_id": task.task_id, "label": frame.job.label, "run_id": frame.run_id,
         "attempt": frame.attempt, "host": host_name(), "pid": os.getpid(), "begin": time(), "end": None, "reason": "",
     }  # fmt: skip
+    with suppress(FileNotFoundError):
+        os.unlink(place / RECEIPT)
     _write(place, PARAMS, json.dumps(json.loads(task_text(task)), indent=2))
     _write(place, STATUS, json.dumps(status, indent=2))
 

@@ -154,6 +154,7 @@ class Encoder:
         seconds: float | None = None,
         around: tuple[dict[str, str | None], str | None] | None = None,
         isolated: bool = False,
+        basis: bytes | None = None,
     ) -> tuple[bytes, list[Shared]]:
         """Return what a worker needs to run the body of a node, and the values in memory that it reads.
 
@@ -173,6 +174,8 @@ class Encoder:
             What is added to the environment, and the working folder.
         isolated : bool
             The body works in its own folder.
+        basis : bytes, optional
+            Stands for what its result follows from; see `jobs.Receipt`.
 
         Raises
         ------
@@ -183,7 +186,7 @@ class Encoder:
         self._place(task.__class__)
         inputs, blobs = self.inputs([need.task for need in node.needs] + list(answered))
         content = (task, node.requires, used, self._codes[task.__class__], inputs, tuple(answered), keep,
-                   attempt, seconds, around, isolated)  # fmt: skip
+                   attempt, seconds, around, isolated, basis)  # fmt: skip
         try:
             return self._dumps(content), blobs
         except PipeError:

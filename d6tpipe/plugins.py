@@ -68,6 +68,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "interrupted": "d6tpipe.integrity:interrupted",
         "job": "d6tpipe.jobs:Job",
         "note_lost": "d6tpipe.jobs:note_lost",
+        "receipt": "d6tpipe.jobs:receipt_of",
         "lost_among": "d6tpipe.graphs:lost_among",
         "tolerance_of": "d6tpipe.declared:tolerance_of",
         "verify": "d6tpipe.integrity:verify",

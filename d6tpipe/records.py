@@ -384,6 +384,9 @@ class Records(Protocol):
         next batch rather than the next task: this is the one call that commits every time.
         """
 
+    def announcers(self, family: str, task_id: str) -> set[str]:
+        """Return the runs that have announced a task and told nothing since: they are at it, or were killed."""
+
     def withdraw(self, tasks: Iterable[tuple[str, str]], run_id: str) -> None:
         """Take back what that run announced of tasks that it then did not start."""
 

@@ -6,6 +6,7 @@ values in memory, which are sent along.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import random
@@ -36,7 +37,7 @@ from d6tpipe.executors.processes import ProcessExecutor
 from d6tpipe.executors.shared import CodeMismatch
 from d6tpipe.hooks import surroundings
 from d6tpipe.interfaces import Failure, Outcome, State, Status
-from d6tpipe.jobs import in_own_folder, seed_of
+from d6tpipe.jobs import Receipt, in_own_folder, seed_of
 from d6tpipe.machine import host_name, this_process
 from d6tpipe.payloads import loaded_classes, memory_paths
 from d6tpipe.shipping import Depot, Packed, Parcel, Wanted, bring_back, make_room, pack, working_in
@@ -120,13 +121,19 @@ class _Run:
         self.bodies = BodyRunner(header["stale"], _capture(), _status_of(header["scheduler"]), header["n_workers"],
                                  self.run_id)  # fmt: skip
         self.checked: set[tuple[type, Any]] = set()
-        self.at_home = header["process"] == this_process()  # a pool of threads, say
+        self.process = header["process"]
+        self.at_home = self.process == this_process()  # a pool of threads, say
         # what earlier runs have left in memory says nothing about this one
         if not self.at_home and not _kept and not _running:
             cache.data.clear()
         self.enter()
         self.classes = _loaded(header["classes"]) if header["classes"] else []
         loaded_classes(self.classes)
+
+    def is_parent(self) -> bool:
+        """Return whether the process that coordinates is the one that has started this one."""
+        parent = multiprocessing.parent_process()
+        return worker_process.output is not None and parent is not None and parent.pid == self.process[-1]
 
     def enter(self) -> None:
         """Make this process look as the one that coordinates."""
@@ -232,7 +239,7 @@ def run(header: bytes, item: bytes, *memory: bytes) -> TaskResult:
 
 
 def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
-    task, requires, used, code, inputs, answered, keep, attempt, seconds, around, isolated = item
+    task, requires, used, code, inputs, answered, keep, attempt, seconds, around, isolated, basis = item
     if code is not None and (task.__class__, code) not in place.checked:
         _check_code(task, code)
         place.checked.add((task.__class__, code))
@@ -246,10 +253,17 @@ def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
     with lock, surroundings(*around) if around is not None else nullcontext():
         if not isolated:
             return _receipt(place, body, _step(body, body.start), keep)
+        if place.is_parent():
+            worker_process.outlive()
+            if worker_process.is_orphan():  # perhaps somebody else has begun it meanwhile
+                os._exit(1)
         with in_own_folder(body) as note:
             outcome = _step(body, body.start)
+            result = _receipt(place, body, outcome, keep)
+            if result.state is State.BUILT and basis is not None and not mirrored():
+                Receipt(place.run_id, basis, result).leave(body.frame.job.dir)
             note(outcome)
-        return _receipt(place, body, outcome, keep)
+        return result
 
 
 def _seed(task: Any) -> None:

@@ -19,7 +19,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FORGET", "LATE_AT", "LEAVING", "Known", "is_late", "leave", "main"]
+__all__ = ["FORGET", "LATE_AT", "LEAVING", "Known", "is_late", "is_orphan", "leave", "main", "outlive"]
 
 FORGET = "forget"
 LEAVING = "leaving"
@@ -91,8 +91,23 @@ def main(connection: Any, index: Any, printed: tuple[Any, Any], n_workers: int) 
                 break
     except KeyboardInterrupt:
         os._exit(130)
-    except BrokenPipeError:  # there is nobody any more to report to: see `outlive`
+    except (BrokenPipeError, ConnectionResetError):  # there is nobody any more to report to: see `outlive`
         os._exit(1)
+
+
+def outlive() -> None:
+    """Have this process go on should the one that started it end: somebody else will want what it does.
+
+    The work that it has by then is its last.
+    """
+    if fcntl is not None:
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
+
+
+def is_orphan() -> bool:
+    """Return whether the process that has started this one has ended."""
+    parent = parent_process()
+    return parent is not None and bool(wait([parent.sentinel], 0))
 
 
 def is_late() -> bool:

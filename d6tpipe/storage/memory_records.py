@@ -91,6 +91,9 @@ class MemoryRecords:
         for family, task in tasks:
             self.marks.setdefault(task, (family, set()))[1].add(run_id)
 
+    def announcers(self, family: str, task_id: str) -> set[str]:
+        return set(self.marks.get(task_id, ("", set()))[1])
+
     def withdraw(self, tasks: Iterable[tuple[str, str]], run_id: str) -> None:
         tasks = list(tasks)
         self._note("withdraw", [task for _, task in tasks])

@@ -156,6 +156,15 @@ class SqliteRecords(SqliteStore):
 
         return self._ask(ask, _none)
 
+    def announcers(self, family: str, task_id: str) -> set[str]:
+        """Return the runs that have announced a task; see `Records.announcers`."""
+
+        def ask(connection: sqlite3.Connection) -> set[str]:
+            marks = connection.execute(f"SELECT run_id FROM building {_OF_TASK}", (family, task_id))
+            return {run_id for (run_id,) in marks}
+
+        return self._ask(ask, set)
+
     def timings(self, families: Iterable[str]) -> dict[str, Timing]:
         """Return ``{task id: (seconds, stage, has metadata)}``; see `Records.timings`."""
         wanted = list(families)

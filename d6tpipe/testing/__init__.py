@@ -26,6 +26,7 @@ from d6tpipe.testing.fakes import (
     Recorder,
     ScriptedBodies,
     ScriptedExecutor,
+    ScriptedIntake,
     ScriptedView,
 )
 from d6tpipe.testing.suites import FILES_CHECKS, FORMAT_CHECKS, FormatCase
@@ -42,5 +43,6 @@ __all__ = [
     "Recorder",
     "ScriptedBodies",
     "ScriptedExecutor",
+    "ScriptedIntake",
     "ScriptedView",
 ]

@@ -509,6 +509,45 @@ class OpenLedger:
     def wait(self, nodes: Sequence[Any]) -> None:
         """Return at once."""
 
+    def commit(self) -> None:
+        self.log.append(("commit", None))
+
+
+class ScriptedIntake:
+    """The ``Intake`` protocol: what is asked for, one part each time that nothing is left to do.
+
+    Parameters
+    ----------
+    parts : iterable of lists of names
+        The first is asked for at once.
+
+    Attributes
+    ----------
+    goals : list of names
+        What was taken into the graph.
+    errors : list of Exception
+    """
+
+    def __init__(self, parts: Iterable[Sequence[Any]]) -> None:
+        self._parts = list(parts)
+        self._due = True
+        self.goals: list[Any] = []
+        self.errors: list[Exception] = []
+
+    def take(self) -> Sequence[Any]:
+        due, self._due = self._due and bool(self._parts), False
+        return self._parts.pop(0) if due else []
+
+    def taken(self, goals: Sequence[Any], added: Sequence[Any]) -> None:
+        self.goals += [node.task for node in goals]
+
+    def refused(self, error: Exception) -> None:
+        self.errors.append(error)
+
+    def wait(self) -> bool:
+        self._due = bool(self._parts)
+        return self._due
+
 
 class ScriptedExecutor:
     """The ``Executor`` protocol: work ends in the order that the test says.
@@ -561,6 +600,9 @@ class ScriptedExecutor:
         outcome = work()
         self.log.append(("done", node.task))
         return [(node, outcome)]
+
+    def wake(self) -> None:
+        """Nothing: what is under way ends when the test says."""
 
     def close(self) -> None:
         self.closed = True

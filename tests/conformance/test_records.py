@@ -140,6 +140,20 @@ def test_a_withdrawn_announcement_leaves_everything_as_it_was(records: Records) 
     assert [record] == list(records.all())
 
 
+def test_who_has_announced_a_task_is_known_until_somebody_tells_what_came_of_it(records: Records) -> None:
+    record = full()
+    task = ("Clean", record.task_id)
+    assert records.announcers(*task) == set()
+    for run in ("killed", "mine"):
+        records.building([task, ("Other", "Other_1")], run)
+    assert records.announcers(*task) == {"killed", "mine"}
+    records.withdraw([task], "mine")
+    assert records.announcers(*task) == {"killed"}
+    records.write([record])
+    assert records.announcers(*task) == set()
+    assert records.announcers("Other", "Other_1") == {"killed", "mine"}
+
+
 def test_one_run_does_not_withdraw_what_another_announced(records: Records) -> None:
     task = [("Clean", "Clean_1_ab")]
     records.building(task, "dead")

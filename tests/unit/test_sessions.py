@@ -1,0 +1,365 @@
+"""`Session`: a run that goes on while more is asked of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import d6tpipe as dp
+from d6tpipe.errors import BuildError, GraphError, SessionError, TaskCancelled
+
+WORKERS = [("serial", 1), ("threads", 2), ("processes", 2)]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    dp.settings.execution_summary = False
+
+
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + 60
+    while not path.exists():
+        if time.monotonic() > end:
+            raise TimeoutError(path)
+        time.sleep(0.005)
+
+
+class Base(dp.tasks.TaskPickle):
+    n = dp.IntParameter(default=0)
+
+    def run(self) -> None:
+        (self.job.dir / f"body {os.getpid()} {time.monotonic_ns()}").write_text("")
+        self.save(self.n)
+
+
+class Waits(dp.tasks.TaskPickle):
+    """Tells that it has begun, and waits."""
+
+    place = dp.Parameter()
+    n = dp.IntParameter(default=0)
+
+    def run(self) -> None:
+        (Path(self.place) / f"begun-{self.n}").write_text(str(os.getpid()))
+        try:
+            wait_for(Path(self.place) / f"go-{self.n}")
+        except TaskCancelled:
+            (Path(self.place) / f"stopped-{self.n}").write_text("")
+            raise
+        self.save(self.n)
+
+
+@dp.requires(Base)
+class Fit(dp.tasks.TaskPickle):
+    k = dp.IntParameter(default=1)
+
+    def run(self) -> None:
+        self.save(self.inputLoad() + self.k)
+
+
+class Wrong(dp.tasks.TaskPickle):
+    def run(self) -> None:
+        raise ValueError("no")
+
+
+class AfterWrong(dp.tasks.TaskPickle):
+    def requires(self) -> Any:
+        return Wrong()
+
+    def run(self) -> None:
+        self.save(1)
+
+
+def bodies(task: Any) -> int:
+    from d6tpipe.jobs import job_folder
+
+    return len(os.listdir(job_folder(task)))
+
+
+@pytest.mark.parametrize(("executor", "workers"), WORKERS)
+def test_what_is_submitted_runs_while_the_program_goes_on(executor: str, workers: int, tmp_path: Path) -> None:
+    task = Waits(place=str(tmp_path))
+    with dp.Session("night", workers, executor) as session:
+        assert session.submit(task) is task
+        wait_for(tmp_path / "begun-0")  # it runs, and this goes on
+        session.submit(Fit())
+        (tmp_path / "go-0").write_text("")
+        result = session.wait()
+        assert {str(result.states[other]) for other in (task, Fit(), Base())} == {"built"}
+        assert Fit().outputLoad() == 1
+        later = session.submit(Fit(k=5))
+    assert later.outputLoad() == 5
+    assert session.result is not None and session.result.ok and len(session.result.states) == 4
+
+
+@pytest.mark.parametrize(("executor", "workers"), WORKERS)
+def test_what_several_sweeps_need_is_built_once(executor: str, workers: int) -> None:
+    with dp.Session("night", workers, executor) as session:
+        first = session.submit(dp.sweep(Fit, k=[1, 2, 3], id="{k}"))
+        session.submit(dp.sweep(Fit, k=[3, 4], n=[0, 1]))
+        session.wait()
+        session.submit([Fit(k=1), Fit(k=7)])
+    assert first.load() == {"1": 1, "2": 2, "3": 3}
+    assert bodies(Base()) == 1
+    assert len(session.result.table()) == 9
+
+
+@pytest.mark.parametrize(("executor", "workers"), WORKERS)
+def test_a_failure_is_an_error_at_the_end_and_the_others_go_on(executor: str, workers: int) -> None:
+    with pytest.raises(BuildError, match="ValueError: no") as caught, dp.Session("night", workers, executor) as session:
+        session.submit(AfterWrong())
+        result = session.wait()
+        assert not result.ok and len(result.failures) == 1
+        session.submit(Fit())
+    assert Fit().complete()
+    states = {task.task_family: str(state) for task, state in caught.value.result.states.items()}
+    assert states == {"Wrong": "failed", "AfterWrong": "upstream_failed", "Base": "built", "Fit": "built"}
+
+
+def test_a_failure_can_be_left_to_whoever_looks_at_the_result() -> None:
+    with dp.Session("night", abort=False) as session:
+        session.submit(Wrong())
+    assert not session.result.ok and session.result.failures
+
+
+def test_there_is_one_session_of_a_name_at_a_time(tmp_path: Path) -> None:
+    script = (
+        f"import d6tpipe as dp; dp.set_dir({str(dp.settings.dirpath)!r})\n"
+        "with dp.Session('night'): print('open', flush=True); input()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with other:
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(SessionError, match=f"(?s)of this name is open.*night.*process {other.pid}"):
+            dp.Session("night").__enter__()
+        with dp.Session("day") as session, pytest.raises(SessionError, match="is open"), dp.Session("day"):
+            pass
+        other.kill()
+        other.wait()
+    with dp.Session("night") as session:  # the one that was killed holds nothing
+        session.submit(Fit())
+    assert Fit().complete()
+
+
+def test_callbacks_submit_more(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def more(event: Any) -> None:
+        told.append(str(event.task))
+        if event.task.k < 4:
+            session.submit(Fit(k=event.task.k + 1))
+
+    with dp.on(Fit, "completed", more), dp.Session("night") as session:
+        session.submit(Fit(k=1))
+    assert [Fit(k=k).outputLoad() for k in (1, 2, 3, 4)] == [1, 2, 3, 4]
+    assert len(told) == 4
+
+
+def test_a_callback_that_waits_for_its_own_session_is_told_so() -> None:
+    errors: list[Exception] = []
+
+    def wait(event: Any) -> None:
+        try:
+            session.wait()
+        except SessionError as error:
+            errors.append(error)
+
+    with dp.on(Fit, "completed", wait), dp.Session("night") as session:
+        session.submit(Fit())
+    assert "cannot wait for itself" in str(errors[0])
+
+
+def test_what_makes_no_graph_is_told_where_it_is_submitted_and_the_others_go_on() -> None:
+    class Circle(dp.tasks.TaskPickle):
+        def requires(self) -> Any:
+            return Circle()
+
+    with dp.Session("night") as session:
+        for wrong in (Circle(), Circle, 3, [Fit(), 3]):
+            with pytest.raises(GraphError):
+                session.submit(wrong)
+        session.submit(Fit())
+    assert Fit().complete() and len(session.result.states) == 2
+
+
+def test_what_does_not_fit_with_what_was_submitted_before_is_told_at_the_end() -> None:
+    class One(Base):
+        target_dir = "same"
+        save_attrib = False
+
+    class Other(Base):
+        target_dir = "same"
+        save_attrib = False
+
+    with pytest.raises(GraphError, match="same"), dp.Session("night") as session:
+        session.submit(One())
+        session.wait()
+        session.submit(Other())
+    assert One().complete()
+
+
+@pytest.mark.parametrize(("executor", "workers"), [("threads", 2), ("processes", 2)])
+def test_a_block_that_is_left_by_an_error_gives_up_what_is_not_done(
+    executor: str, workers: int, tmp_path: Path
+) -> None:
+    tasks = [Waits(place=str(tmp_path), n=n) for n in range(4)]
+    with pytest.raises(ZeroDivisionError), dp.Session("night", workers, executor) as session:
+        session.submit(tasks)
+        wait_for(tmp_path / "begun-0")
+        wait_for(tmp_path / "begun-1")
+        if executor == "threads":  # which nobody can stop
+            for n in (0, 1):
+                (tmp_path / f"go-{n}").write_text("")
+        raise ZeroDivisionError
+    assert {str(session.result.states[task]) for task in tasks[2:]} == {"cancelled"}
+    assert not (tmp_path / "begun-3").exists()
+    if executor == "processes":
+        assert (tmp_path / "stopped-0").exists() and not tasks[0].complete()
+
+
+def test_a_session_is_used_within_its_block() -> None:
+    session = dp.Session("night")
+    with pytest.raises(SessionError, match="has not begun"):
+        session.submit(Fit())
+    with pytest.raises(SessionError, match="has not begun"):
+        session.wait()
+    with session:
+        assert "open" in repr(session)
+    with pytest.raises(SessionError, match="has ended"):
+        session.submit(Fit())
+    with pytest.raises(SessionError, match="opened once"):
+        session.__enter__()
+    with pytest.raises(SessionError, match="has a name"):
+        dp.Session("")
+
+
+def test_a_body_cannot_open_a_session() -> None:
+    class Opens(dp.tasks.TaskPickle):
+        def run(self) -> None:
+            with dp.Session("inner"):
+                pass
+
+    failure = dp.run(Opens(), abort=False).failures[0]
+    assert isinstance(failure.error, SessionError) and "A body cannot open a session" in str(failure.error)
+
+
+def test_limits_are_those_of_all_that_is_submitted(tmp_path: Path) -> None:
+    class Uses(Waits):
+        resources = {"db": 1}
+
+    with dp.Session("night", 2, "threads", resources={"db": 1}) as session:
+        session.submit(Uses(place=str(tmp_path), n=0))
+        wait_for(tmp_path / "begun-0")
+        session.submit(Uses(place=str(tmp_path), n=1))
+        session.submit(Fit())
+        while not Fit().complete():
+            time.sleep(0.01)
+        assert not (tmp_path / "begun-1").exists()
+        for n in (0, 1):
+            (tmp_path / f"go-{n}").write_text("")
+    assert session.result.ok
+
+
+def test_bodies_ask_for_more_in_a_session() -> None:
+    class Asks(dp.tasks.TaskPickle):
+        def run(self) -> Any:
+            yield [Fit(k=1), Fit(k=2)]
+            self.save(Fit(k=1).outputLoad() + Fit(k=2).outputLoad())
+
+    for workers in (1, 2):
+        with dp.Session("night", workers) as session:
+            session.submit(Asks())
+            session.submit(Fit(k=2))
+        assert Asks().outputLoad() == 3
+        Asks().reset(confirm=False)
+
+
+def test_stale_tasks_are_built_again_as_the_session_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reads(dp.tasks.TaskPickle):
+        depends_on = [dp.env("D6TPIPE_TEST_SESSION")]
+
+        def run(self) -> None:
+            self.save(os.environ["D6TPIPE_TEST_SESSION"])
+
+    for stale, now, value in (("warn", "a", "a"), ("warn", "b", "a"), ("rerun", "b", "b")):
+        monkeypatch.setenv("D6TPIPE_TEST_SESSION", now)
+        with dp.Session("night", stale=stale) as session:
+            session.submit(Reads())
+        assert Reads().outputLoad() == value
+
+
+def test_a_run_beside_a_session_builds_nothing_twice(tmp_path: Path) -> None:
+    results: list[Any] = []
+    with dp.Session("night", 2, "threads") as session:
+        session.submit([Waits(place=str(tmp_path)), Fit(k=1)])
+        wait_for(tmp_path / "begun-0")
+        beside = threading.Thread(target=lambda: results.append(dp.run([Fit(k=1), Fit(k=2)])))
+        beside.start()
+        beside.join()
+        print("of the program")
+        (tmp_path / "go-0").write_text("")
+    assert results[0].ok and bodies(Base()) == 1
+    assert "of the program" not in dp.log(Waits(place=str(tmp_path)))
+
+
+def test_streams_are_as_they_were_after_a_session_within_which_others_ran(tmp_path: Path) -> None:
+    before = sys.stdout, sys.stderr
+    with dp.Session("night") as session:
+        session.submit(Fit())
+        session.wait()
+        dp.run(Fit(k=3))
+    assert (sys.stdout, sys.stderr) == before
+
+
+def test_progress_grows_with_what_is_submitted(capsys: Any) -> None:
+    with dp.Session("night", progress=True) as session:
+        session.submit(Fit(k=1))
+        session.wait()
+        session.submit(Fit(k=2))
+    assert "[1/2] built" in (err := capsys.readouterr().err) and "[3/3] built" in err
+
+
+def test_the_summary_of_a_session_is_printed_once(capsys: Any) -> None:
+    with dp.Session("night", execution_summary=True) as session:
+        session.submit(Fit(k=1))
+        session.submit(Fit(k=2))
+    out = capsys.readouterr().out
+    assert out.count("Execution Summary") == 2 and "3 built" in out
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+import d6tpipe as dp
+from test_sessions import Waits
+dp.set_dir({data!r})
+with dp.Session("night", workers=2) as session:
+    session.submit([Waits(place={place!r}, n=n) for n in range(3)])
+    {wait}
+"""
+
+
+@pytest.mark.parametrize("wait", ["session.wait()", "pass", "import time; time.sleep(60)"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_is_asked_to_end_stops_its_session(wait: str, number: int, tmp_path: Path) -> None:
+    script = SCRIPT.format(
+        tests=str(Path(__file__).parent), data=str(tmp_path / "data"), place=str(tmp_path), wait=wait
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    wait_for(tmp_path / "begun-0")
+    wait_for(tmp_path / "begun-1")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == (143 if number == signal.SIGTERM else -signal.SIGINT), err
+    assert (tmp_path / "stopped-0").exists() and (tmp_path / "stopped-1").exists(), err
+    assert not (tmp_path / "begun-2").exists() and "cancelled" in out
