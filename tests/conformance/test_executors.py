@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ from d6tpipe.storage.files import temporary_owner
 FLOW = """
 import logging, os, sys, threading, time, warnings
 import d6tpipe, luigi
+from d6tpipe.errors import TaskCancelled
 
 def scale(values, by):
     return [value * by for value in values]
@@ -269,6 +271,25 @@ class Alone(d6tpipe.tasks.TaskPickle):
     def run(self):
         self.save(os.getpid())
 
+class Saves(d6tpipe.tasks.TaskPickle):
+    worker_timeout = 1
+    resumable = True
+    retry_count = 1
+    def run(self):
+        try:
+            threading.Event().wait(600)
+        except TaskCancelled as asked:
+            with open(os.path.join(LOG, "saves"), "w") as log:
+                log.write(str(asked))
+
+class Patient(d6tpipe.tasks.TaskPickle):
+    i = d6tpipe.IntParameter()
+    def run(self):
+        note(self)
+        while not os.path.exists(os.path.join(LOG, f"go-{self.i}")):
+            time.sleep(0.005)
+        self.save(self.i)
+
 def note(task):
     with open(os.path.join(LOG, task.task_id), "a") as log:
         log.write(f"{os.getpid()}\\n")
@@ -511,6 +532,27 @@ def test_a_body_that_hangs_is_stopped(flow: Any, executor: Any) -> None:
     (failure,) = result.failures
     assert isinstance(failure.error, TaskTimeoutError)
     assert "1 s" in str(failure.error)
+
+
+def test_a_body_whose_time_is_up_can_save_what_it_has(flow: Any, executor: Any, remote: bool) -> None:
+    result = run(flow.Saves(), executor)
+    assert result.counts == {"timeout": 1}
+    assert "longer than 1 s (worker_timeout)" in Path(flow.LOG, "saves").read_text()
+
+
+def test_a_session_is_asked_for_more_while_bodies_run(flow: Any, executor: Any) -> None:
+    with d6tpipe.Session("night", 2, executor) as session:
+        session.submit(flow.Patient(i=0))
+        while not list(Path(flow.LOG).glob("Patient*")):
+            time.sleep(0.005)
+        session.submit([flow.Two(), flow.Grows()])
+        Path(flow.LOG, "go-0").write_text("")
+        assert session.wait().ok
+        session.submit(flow.Raw(i=9))
+    found = flow.Two().outputLoad(as_dict=True)
+    assert {**found, "grows": flow.Grows().outputLoad()} == expected()
+    assert flow.Patient(i=0).complete() and flow.Raw(i=9).complete()
+    assert set(session.result.counts) == {"built"}
 
 
 def test_a_body_is_tried_again_as_often_as_it_says(flow: Any, executor: Any) -> None:

@@ -20,7 +20,7 @@ import d6tpipe as dp
 
 dp.set_dir("data")
 dp.settings.execution_summary = False
-NOTES = Path(os.environ["NOTES"])
+NOTES = Path(__file__).parent / "notes"
 
 
 def wait_for(name):
@@ -74,7 +74,7 @@ if __name__ == "__main__":
             session.submit(task)
             result = session.wait()
     else:
-        result = dp.run(task, workers=2)
+        result = dp.run(task, workers=2, executor=how if "//" in how else None)
     print({type(task).__name__: str(state) for task, state in result.states.items()}, flush=True)
 """
 
@@ -82,8 +82,8 @@ if __name__ == "__main__":
 class Program:
     """A script that runs; what it writes goes to files, since those that it has started may outlive it."""
 
-    def __init__(self, place: Path, notes: Path, args: tuple[str, ...]) -> None:
-        environ = {**os.environ, "NOTES": str(notes), "PYTHONPATH": os.pathsep.join(sys.path)}
+    def __init__(self, place: Path, args: tuple[str, ...]) -> None:
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         number = len(list(place.glob("out-*")))
         self._out, self._err = place / f"out-{number}", place / f"err-{number}"
         with open(self._out, "w") as out, open(self._err, "w") as err:
@@ -111,7 +111,7 @@ class World:
         (place / "go.py").write_text(RUN)
 
     def start(self, *args: str) -> Program:
-        return Program(self.place, self.notes, args)
+        return Program(self.place, args)
 
     def wait_for(self, what: Any) -> None:
         end = time.monotonic() + 60
@@ -170,6 +170,22 @@ def test_the_next_run_waits_for_an_isolated_task_whose_run_was_killed(world: Wor
     out, err = world.start().result()
     assert out.split("\n")[:2] == ["3 {'score': 7} True", "{'fresh'}"], err
     assert len(world.bodies) == 1, "what is recorded of it does not hold"
+
+
+def test_the_next_run_waits_for_an_isolated_task_on_dask_whose_run_was_killed(world: World) -> None:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        address = cluster.scheduler_address.replace("tcp:", "dask:")
+        first = world.start(address)
+        body = world.begun()
+        first.stop()
+        assert os.path.exists(f"/proc/{body}")
+        second = world.start(address)
+        world.wait_for(lambda: "waits for Long" in second.said())
+        world.go()
+        out, err = second.result()
+    assert "'Long': 'built', 'After': 'built'" in out, err
+    assert len(world.bodies) == 1, "the body has run more than once"
 
 
 def test_what_it_left_does_not_count_after_an_edit(world: World) -> None:
