@@ -34,7 +34,7 @@ from d6tpipe.errors import BodyError, DeclarationError, TaskCancelled, told
 from d6tpipe.examiner import store_of
 from d6tpipe.executors import worker_process
 from d6tpipe.executors.processes import ProcessExecutor
-from d6tpipe.executors.shared import CodeMismatch
+from d6tpipe.executors.shared import GRACE, LONGEST_GRACE, CodeMismatch
 from d6tpipe.hooks import surroundings
 from d6tpipe.interfaces import Failure, Outcome, State, Status
 from d6tpipe.jobs import Receipt, in_own_folder, seed_of
@@ -257,6 +257,8 @@ def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
             worker_process.outlive()
             if worker_process.is_orphan():  # perhaps somebody else has begun it meanwhile
                 os._exit(1)
+            if seconds is not None:
+                _mind_the_time(seconds)
         with in_own_folder(body) as note:
             outcome = _step(body, body.start)
             result = _receipt(place, body, outcome, keep)
@@ -302,6 +304,20 @@ def _apart(seconds: float | None, function: Callable[..., TaskResult], args: tup
 
 def _ready() -> None:
     """Do nothing, with all imported that a body needs."""
+
+
+def _mind_the_time(seconds: float) -> None:
+    """Have the body of this process stopped when its time is up, should the run that would do so have been killed."""
+    if not hasattr(signal, "setitimer") or signal.getsignal(signal.SIGALRM) != signal.SIG_DFL:
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the process
+        signal.setitimer(signal.ITIMER_REAL, GRACE)
+        raise cancellation.request(f"it has taken longer than {seconds:g} s (worker_timeout)")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds + LONGEST_GRACE)
 
 
 _depot: Depot | None = None

@@ -55,6 +55,19 @@ class Long(dp.tasks.TaskPickle):
         self.save({"x": self.inputLoad(), "y": 2})
 
 
+class Limited(dp.tasks.TaskPickle):
+    isolate = True
+    worker_timeout = 2
+
+    def run(self):
+        (NOTES / "begun").write_text(str(os.getpid()))
+        try:
+            wait_for("never")
+        except dp.errors.TaskCancelled:
+            (NOTES / "saved").write_text("")
+            raise
+
+
 @dp.requires(Long)
 class After(dp.tasks.TaskPickle):
     def run(self):
@@ -186,6 +199,16 @@ def test_the_next_run_waits_for_an_isolated_task_on_dask_whose_run_was_killed(wo
         out, err = second.result()
     assert "'Long': 'built', 'After': 'built'" in out, err
     assert len(world.bodies) == 1, "the body has run more than once"
+
+
+def test_a_body_that_outlives_its_run_keeps_to_its_time(world: World) -> None:
+    (world.place / "go.py").write_text(RUN.replace("After(fails=len(sys.argv) > 2)", "Limited()"))
+    first = world.start("run")
+    body = world.begun()
+    first.stop()
+    world.wait_for(lambda: not os.path.exists(f"/proc/{body}"))
+    assert (world.notes / "saved").exists() and world.status()["state"] == "cancelled"
+    assert "worker_timeout" in world.status()["reason"]
 
 
 def test_what_it_left_does_not_count_after_an_edit(world: World) -> None:
