@@ -360,7 +360,7 @@ class Intake(Protocol):
     """Where what is asked for while a run goes on comes from."""
 
     def take(self) -> Sequence[object]:
-        """Return the tasks that are asked for since the last time; does not wait.
+        """Return the tasks that were asked for first and not taken yet, none if there are none; does not wait.
 
         Raises
         ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -26,17 +27,28 @@ from d6tpipe.stores import Store, store_at
 __all__ = ["Session"]
 
 
+class _Submission:
+    """Tasks on their way into the graph."""
+
+    def __init__(self, tasks: Sequence[Any]) -> None:
+        self.tasks = tasks
+        self.taken = False
+        self.error: Exception | None = None
+
+
 class _Submitted:
-    """Tasks on their way from whoever submits them to the thread that runs them; the ``Intake`` of the engine."""
+    """What comes between those who submit and the thread that runs; the ``Intake`` of the engine."""
 
     def __init__(self, coordinator: Coordinator, ask_in_bulk: Callable[[Sequence[Any]], None]) -> None:
         self._coordinator, self._ask_in_bulk = coordinator, ask_in_bulk
         self._news = threading.Condition()
-        self._tasks: list[Any] = []
+        self._queue: deque[_Submission] = deque()
+        self._current: _Submission | None = None
         self._closed = self._cancelled = False
         self._idle = False
         self.ended = False
         self.errors: list[BaseException] = []
+        self._unanswered: list[_Submission] = []  # nobody waits until these are taken
 
     # ---- for the engine, in the thread of the run
 
@@ -44,23 +56,32 @@ class _Submitted:
         with self._news:
             if self._cancelled:
                 raise TaskCancelled("the session was cancelled")
-            tasks, self._tasks = self._tasks, []
-        if len(tasks) > 1:
-            self._ask_in_bulk(tasks)
-        return tasks
+            self._current = self._queue.popleft() if self._queue else None
+        if self._current is None:
+            return ()
+        if len(self._current.tasks) > 1:
+            self._ask_in_bulk(self._current.tasks)
+        return self._current.tasks
 
     def taken(self, goals: Sequence[Any], added: Sequence[Any]) -> None:
         self._coordinator.taken_in(goals, added)
+        self._answer(None)
 
     def refused(self, error: Exception) -> None:
-        self.errors.append(error)
+        self._answer(error)
+
+    def _answer(self, error: Exception | None) -> None:
+        assert self._current is not None
+        with self._news:
+            self._current.taken, self._current.error = True, error
+            self._news.notify_all()
 
     def wait(self) -> bool:
         with self._news:
             self._idle = True
             self._news.notify_all()
-            self._news.wait_for(lambda: bool(self._tasks) or self._closed or self._cancelled)
-            if self._tasks or self._cancelled:
+            self._news.wait_for(lambda: bool(self._queue) or self._closed or self._cancelled)
+            if self._queue or self._cancelled:
                 self._idle = False
                 return True
             return False
@@ -75,20 +96,41 @@ class _Submitted:
 
     # ---- for those who submit
 
-    def put(self, tasks: Sequence[Any]) -> bool:
-        """Ask for tasks; False if the run has ended."""
+    def put(self, tasks: Sequence[Any], wait: bool) -> bool:
+        """Ask for tasks; False if the run has ended. `wait`: until they are part of the graph.
+
+        Raises
+        ------
+        Exception
+            Why they cannot be part of it.
+        """
+        submission = _Submission(tasks)
         with self._news:
             if self.ended or self._closed:
                 return False
-            self._tasks += tasks
+            self._queue.append(submission)
             self._news.notify_all()
         self._coordinator.wake()
-        return True
+        if not wait:
+            with self._news:
+                self._unanswered.append(submission)
+            return True
+        with self._news:
+            self._news.wait_for(lambda: submission.taken or self.ended)
+        if submission.error is not None:
+            raise submission.error
+        return submission.taken
+
+    def problems(self) -> list[BaseException]:
+        """Return what has gone wrong and nobody was told."""
+        with self._news:
+            refused = [submission.error for submission in self._unanswered if submission.error is not None]
+            return [*self.errors, *refused]
 
     def settled(self) -> Result:
         """Wait until nothing is left to do, and return what has come of it up to then."""
         with self._news:
-            self._news.wait_for(lambda: self.ended or (self._idle and not self._tasks))
+            self._news.wait_for(lambda: self.ended or (self._idle and not self._queue))
             return self._coordinator.result()
 
     def close(self) -> None:
@@ -136,7 +178,7 @@ show_capture
     BuildError
         At the end of the block, if something failed and `abort`.
     GraphError
-        At the end of the block, if what was submitted does not make a graph.
+        At the end of the block, if something that was submitted does not make a graph and nobody was told.
     SystemExit
         With exit code 143: the process was asked to end (SIGTERM); what runs is asked to stop.
 
@@ -260,7 +302,8 @@ show_capture
         Raises
         ------
         GraphError
-            These are no tasks, or their requirements do not make a graph; nothing of them runs.
+            These are no tasks, or their requirements do not make a graph; nothing of them runs. Where bodies run in the
+            thread of the session (one worker), and from callbacks, the latter is raised by `wait` or at the end.
         SessionError
             The session has not begun, or has ended.
         """
@@ -269,10 +312,10 @@ show_capture
                 "The session has not begun", facts={"session": self.name}, hint='Write: with Session("...") as session:'
             )
         roots, sweeps = asked_for(tasks)
-        build_graph(roots, prune=True, judged=False)  # what is wrong is told here, where it was written
         if sweeps:
             self._coordinator.sweeps += sweeps
-        if not self._submitted.put(roots):
+        waits = self._choice.name != "serial" and self._thread is not threading.current_thread()
+        if not self._submitted.put(roots, waits):
             self._raise_errors()
             raise SessionError(
                 "The session has ended", facts={"session": self.name}, hint="Submit within the block, or open another."
@@ -285,7 +328,7 @@ show_capture
         Raises
         ------
         GraphError
-            What was submitted does not make a graph with what was there.
+            Something that was submitted does not make a graph with what was there, and `submit` could not tell.
         SessionError
             The session has not begun; or a callback waits, which would never end.
         """
@@ -330,8 +373,9 @@ show_capture
                 self.result.raise_failure()
 
     def _raise_errors(self) -> None:
-        if self._submitted is not None and self._submitted.errors:
-            raise self._submitted.errors[0]
+        problems = self._submitted.problems() if self._submitted is not None else []
+        if problems:
+            raise problems[0]
 
     # ---- one at a time
 

@@ -72,8 +72,8 @@ class _Loop:
         plan, executor = self.plan, self.executor
         self.tell_skipped()
         while True:
-            if self.intake is not None:
-                self.ask(self.intake)
+            while self.intake is not None and self.ask(self.intake):
+                pass
             held, self.held = self.held, []
             for entry in held:
                 self.resume(entry.node, entry.suspension)
@@ -103,11 +103,11 @@ class _Loop:
                 if not self.intake.wait():
                     break
 
-    def ask(self, intake: Intake) -> None:
-        """Take in what is asked for by now."""
+    def ask(self, intake: Intake) -> bool:
+        """Take in one of the things that are asked for by now; False: there is none."""
         tasks = intake.take()
         if not tasks:
-            return
+            return False
         known = len(self.graph.order)
         try:
             goals = self.graph.add(tasks)
@@ -117,11 +117,12 @@ class _Loop:
         except Exception as error:  # noqa: BLE001  (reported to whoever has asked; the others go on)
             self.graph.forget(known)
             intake.refused(error)
-            return
+            return True
         intake.taken(goals, added)
         if self.stopped:
             self.plan.cancel(self.running)
         self.tell_skipped()
+        return True
 
     def retry(self) -> None:
         busy, self.busy = self.busy, []

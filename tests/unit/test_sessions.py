@@ -181,7 +181,7 @@ def test_what_makes_no_graph_is_told_where_it_is_submitted_and_the_others_go_on(
         def requires(self) -> Any:
             return Circle()
 
-    with dp.Session("night") as session:
+    with dp.Session("night", 2, "threads") as session:
         for wrong in (Circle(), Circle, 3, [Fit(), 3]):
             with pytest.raises(GraphError):
                 session.submit(wrong)
@@ -189,7 +189,8 @@ def test_what_makes_no_graph_is_told_where_it_is_submitted_and_the_others_go_on(
     assert Fit().complete() and len(session.result.states) == 2
 
 
-def test_what_does_not_fit_with_what_was_submitted_before_is_told_at_the_end() -> None:
+@pytest.mark.parametrize(("executor", "workers"), WORKERS)
+def test_what_does_not_fit_with_what_was_submitted_before_is_told(executor: str, workers: int) -> None:
     class One(Base):
         target_dir = "same"
         save_attrib = False
@@ -198,11 +199,53 @@ def test_what_does_not_fit_with_what_was_submitted_before_is_told_at_the_end() -
         target_dir = "same"
         save_attrib = False
 
-    with pytest.raises(GraphError, match="same"), dp.Session("night") as session:
+    with pytest.raises(GraphError, match="same"), dp.Session("night", workers, executor) as session:
         session.submit(One())
         session.wait()
         session.submit(Other())
-    assert One().complete()
+        assert executor == "serial", "it is told where it was submitted"
+        session.submit(Fit())
+    assert One().complete() and (executor != "serial" or Fit().complete())
+
+
+@pytest.mark.parametrize(("executor", "workers"), WORKERS)
+def test_what_was_wrong_in_a_callback_is_told_at_the_end(executor: str, workers: int) -> None:
+    class Circle(dp.tasks.TaskPickle):
+        def requires(self) -> Any:
+            return Circle()
+
+    with (
+        pytest.raises(GraphError, match="circle"),
+        dp.Session("night", workers, executor) as session,
+        dp.on(Fit, "completed", lambda event: session.submit(Circle()) if event.task.k == 1 else None),
+    ):
+        session.submit([Fit(k=1)])
+        while not Fit(k=1).complete():
+            time.sleep(0.01)
+        session.submit(Fit(k=2))
+        session.wait()
+    assert Fit(k=2).complete()
+
+
+def test_requirements_are_asked_for_once() -> None:
+    asked: list[int] = []
+
+    class Asked(dp.tasks.TaskPickle):
+        n = dp.IntParameter()
+
+        def requires(self) -> Any:
+            asked.append(self.n)
+            return [Asked(n=self.n - 1)] if self.n else []
+
+        def run(self) -> None:
+            self.save(1)
+
+    with dp.Session("night") as session:
+        for n in range(10):
+            session.submit(Asked(n=n))
+        session.wait()
+        session.submit(Asked(n=9))
+    assert sorted(asked) == list(range(10))
 
 
 @pytest.mark.parametrize(("executor", "workers"), [("threads", 2), ("processes", 2)])
