@@ -2,12 +2,14 @@
 
 What has no record is never touched. Of what has one these stay: what was only looked at (external data, outputs from
 before there were records), what lies outside the data folder, links, folders, what another task uses, what is being
-built now; and, unless everything is to go, what somebody has changed since it was recorded.
+built now; and, unless everything is to go, what somebody has changed since it was recorded. With the outputs of a task
+goes the folder that its bodies have as ``self.job.dir``.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,12 +23,17 @@ from d6tpipe.origins import IMPOSSIBLE, UNKNOWN, Origins
 from d6tpipe.records import OutputRecord, Record
 from d6tpipe.stores import Store, store_at
 from d6tpipe.tasklogs import discard
+from d6tpipe.tasks.outputs import job_folder_name
 
-__all__ = ["Candidate", "Removal", "everything", "impossible", "in_bytes", "is_no_file", "unneeded"]
+__all__ = ["JOB", "Candidate", "Removal", "everything", "impossible", "in_bytes", "is_no_file", "unneeded"]
+
+JOB = "files of its bodies"
 
 
 class Candidate:
     """One output that might go; or, with an empty path, the record of a task that has no outputs left.
+
+    Or, with `JOB` as its reason, the folder of the bodies of a task that goes.
 
     Attributes
     ----------
@@ -97,6 +104,7 @@ class Removal:
                 reason = reason or why or _changed(path, outputs[path])
                 members.append(Candidate(record.task_id, path, not stays, reason))
             if not stays:
+                members += [Candidate(record.task_id, path, True, JOB) for path in self._job_folders(record)]
                 members = members or [Candidate(record.task_id, "", True, why)]
                 self._going[record.task_id] = record, members
             self.candidates += members
@@ -134,6 +142,8 @@ class Removal:
                         for one in members:
                             if reason:
                                 one.goes, one.why = False, reason
+                            elif one.why == JOB:
+                                shutil.rmtree(one.path, ignore_errors=True)  # what is left of it is in nobody's way
                             elif one.path:
                                 files.remove(one.path)
                         if not reason:
@@ -158,9 +168,10 @@ class Removal:
 
     def amount(self) -> str:
         """Return how much goes, in words."""
-        files = [one for one in self.going if one.path]
+        files = [one for one in self.going if one.path and one.why != JOB]
         tasks = len({one.task for one in self.going})
-        outputs = f"{len(files)} output{'s' * (len(files) != 1)} ({in_bytes(sum([one.size for one in files]))})"
+        size = in_bytes(sum([one.size for one in self.going]))
+        outputs = f"{len(files)} output{'s' * (len(files) != 1)} ({size})"
         return f"{outputs} of {tasks} task{'s' * (tasks != 1)}"
 
     def _existing(self, record: Record) -> dict[str, OutputRecord]:
@@ -172,6 +183,17 @@ class Removal:
                 if os.path.lexists(path):
                     found[path] = output
         return found
+
+    def _job_folders(self, record: Record) -> list[str]:
+        """Return the folder of the bodies of a task, beside its outputs, if there is one."""
+        places = {os.path.dirname(self.store.absolute(one.path)) for one in record.outputs if one.path}
+        found = [os.path.join(place, job_folder_name(record.task_id)) for place in sorted(places)]
+        return [
+            path
+            for path in found
+            if os.path.isdir(path) and not os.path.islink(path)
+            and os.path.realpath(path).startswith(self._root + os.sep)
+        ]  # fmt: skip
 
     def _busy(self, record: Record) -> dict[str, str]:
         pid = holder(self.store, record.task_id)

@@ -21,6 +21,7 @@ __all__ = [
     "folder",
     "in_mirror",
     "job_folder",
+    "job_folder_name",
     "layout",
     "localized",
     "locate",
@@ -161,7 +162,12 @@ def folder(task: Any) -> str:
 
 def job_folder(task: Any) -> str:
     """Return where the extra files of a task lie, beside its outputs; nothing is made."""
-    return os.path.join(folder(task), file_name(task.task_id, "job", "files"))
+    return os.path.join(folder(task), job_folder_name(task.task_id))
+
+
+def job_folder_name(task_id: str) -> str:
+    """Return what the folder for the extra files of a task is called."""
+    return file_name(task_id, "job", "files")
 
 
 def stated_path(task: Any) -> str | None:

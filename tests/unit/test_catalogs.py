@@ -254,6 +254,31 @@ def test_orphans_are_deleted_with_their_records_and_nothing_else_is(flow):
     assert 0 == len(d6tpipe.clean(flow.Fit(n=1)))
 
 
+def test_the_folder_of_the_bodies_of_an_orphan_goes_with_it(tmp_path):
+    class Leaves(d6tpipe.tasks.TaskPickle):
+        n = d6tpipe.IntParameter()
+
+        def run(self):
+            self.job.artifact("big/file.bin").write_bytes(b"x" * 1000)
+            self.save(str(self.job.dir))
+
+    tasks = [Leaves(n=n) for n in range(3)]
+    d6tpipe.run(tasks)
+    places = [Path(task.outputLoad()) for task in tasks]
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    shutil.rmtree(places[2])
+    places[2].symlink_to(outside)
+    frame = d6tpipe.clean(tasks[0])
+    assert {os.path.abspath(path) for path in frame.path[frame.why == "files of its bodies"]} == {
+        str(places[1].absolute())
+    }
+    assert frame.bytes.max() >= 1000 and places[1].is_dir()
+    d6tpipe.clean(tasks[0], yes=True)
+    assert places[0].is_dir() and not places[1].exists() and outside.is_dir()
+    assert not tasks[1].complete() and tasks[0].complete()
+
+
 @pytest.mark.parametrize(
     "given",
     [
