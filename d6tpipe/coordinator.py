@@ -111,6 +111,7 @@ class Coordinator:
         self._ledger: Any = None
         self._dispatcher: Dispatcher | None = None
         self._bar: Any = None
+        self._mirror: Any = None
 
     @property
     def examiner(self) -> Examiner:
@@ -144,7 +145,7 @@ class Coordinator:
         if options.address is not None:
             from d6tpipe.central import Mirror
 
-            mirror = Mirror(
+            mirror = self._mirror = Mirror(
                 options.address, graph.order, self.goals, choice.n_workers, link, options.drain, options.claim
             )
         bar = self._bar = progress_for(options.progress, len(self._plan.nodes), intake is not None)
@@ -222,6 +223,8 @@ class Coordinator:
         self._adopt_frozen(added)
         if self._bar is not None:
             self._bar.expect(len(self._plan.nodes))
+        if self._mirror is not None:
+            self._mirror.watch()
 
     def _adopt_frozen(self, nodes: Iterable[Node]) -> None:
         self._ledger.adopt(node for node in nodes if node.state is State.FROZEN)

@@ -127,6 +127,23 @@ def test_graph_states_messages_progress_and_failures_are_to_be_seen(luigid: Luig
     assert {"DONE": 4, "FAILED": 1, "PENDING": 1} == luigid.states()
 
 
+def test_a_session_shows_what_is_submitted_to_it(luigid: Luigid) -> None:
+    d6tpipe.run(Part(i=1), execution_summary=False)
+    with d6tpipe.Session("night", 2, "threads", scheduler=luigid.url, abort=False) as session:
+        session.submit(Part(i=1))  # complete: nothing will happen to it
+        until = time.monotonic() + 20
+        while luigid.states() != {"DONE": 1}:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        session.submit(Whole(parts=5))
+        session.wait()
+        session.submit(Whole(parts=2))
+    assert {"DONE": 5, "FAILED": 1, "PENDING": 1} == luigid.states()
+    assert set(luigid.ask("dep_graph", task_id=Whole(parts=2).task_id)) == {
+        Whole(parts=2).task_id, Part(i=0).task_id, Part(i=1).task_id,
+    }  # fmt: skip
+
+
 def test_what_was_complete_is_drawn_as_done_and_what_is_built_again_is_done_again(luigid: Luigid) -> None:
     d6tpipe.run(Whole(parts=2))
     d6tpipe.run(Whole(parts=2), scheduler=luigid.url)
