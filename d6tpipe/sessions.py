@@ -251,6 +251,16 @@ show_capture
         return f"<Session {self.name!r}, {state}>"
 
     def __enter__(self) -> Session:
+        return self.open()
+
+    def open(self) -> Session:
+        """Begin, and return the session: for notebooks, where a session is open from cell to cell until `close`.
+
+        Raises
+        ------
+        SessionError
+            See above.
+        """
         if FRAME.get() is not None:
             raise SessionError(
                 "A body cannot open a session",
@@ -345,8 +355,18 @@ show_capture
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end(error is not None)
+
+    def close(self) -> None:
+        """Wait for all that was submitted, and end; raises what the end of a ``with`` block raises."""
+        if self._submitted is None:
+            raise SessionError("The session has not begun", facts={"session": self.name}, hint="Call open() before.")
+        if not self._submitted.ended:
+            self._end(False)
+
+    def _end(self, given_up: bool) -> None:
         assert self._submitted is not None and self._thread is not None and self._coordinator is not None
-        submitted, given_up = self._submitted, error is not None
+        submitted, broken = self._submitted, given_up
         try:
             try:
                 if not given_up:
@@ -367,7 +387,7 @@ show_capture
                     print(self.result.summary_text)
         finally:
             self._terminable.__exit__(None, None, None)
-        if error is None:
+        if not broken:
             self._raise_errors()
             if self._abort:
                 self.result.raise_failure()

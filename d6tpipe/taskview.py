@@ -480,6 +480,12 @@ class TaskView:
         self.recalls = self.recalls or (kind.tracked and kind.known.definition.dynamic)
         known = self._families.setdefault(kind.family, cls)
         if known is not cls and not _one_definition(known, cls):
+            if _newest(known) is cls:
+                raise GraphError(
+                    f"The class '{kind.family}' was defined again while a session was open that has run the one before",
+                    facts={"defined in": _where(cls)},
+                    hint="Close the session, and submit to a new one: what is built stays.",
+                )
             raise GraphError(
                 f"Two different classes are called '{kind.family}' in one graph",
                 facts={"one": _where(known), "other": _where(cls)},

@@ -120,6 +120,27 @@ def test_a_parameter_added_in_a_cell_run_again_is_known_at_once(isolated):
 
 @notebooks
 @pytest.mark.slow
+def test_a_session_goes_from_cell_to_cell_until_classes_are_defined_again(isolated):
+    old, new = CLASSES.replace("{version}", "old"), CLASSES.replace("{version}", "new")
+    printed = cells_output(
+        START,
+        old,
+        "session = d6tflow.Session('night', workers=2).open()\nsession.submit([Use(n=n) for n in range(3)])\nsession",
+        "session.wait()",
+        "session.submit(Use(n=3))",
+        new,
+        "try:\n    session.submit(Use(n=4))\nexcept Exception as error:\n    print(error)",
+        "session.close()\nwith d6tflow.Session('night') as session:\n    session.submit([Use(n=3), Use(n=5)])",
+        "Use(n=1).outputLoad(), Use(n=3).outputLoad(), Use(n=5).outputLoad()",
+    )
+    assert "<Session 'night', open>" in printed[2]
+    assert printed[3] == "<Result ok: 6 built>"
+    assert "'Use' was defined again while a session was open" in printed[6] and "Close the session" in printed[6]
+    assert printed[8] == "('old/old', 'old/old', 'new/new')"
+
+
+@notebooks
+@pytest.mark.slow
 def test_a_run_in_a_cell_prints_and_ends(isolated):
     printed = cells_output(
         "import d6tflow; d6tflow.set_dir('data')",

@@ -283,6 +283,20 @@ def test_a_session_is_used_within_its_block() -> None:
         dp.Session("")
 
 
+def test_a_session_is_open_from_one_cell_of_a_notebook_to_the_next() -> None:
+    session = dp.Session("night", abort=False).open()
+    session.submit(Fit(k=1))
+    assert session.wait().ok
+    session.submit(Wrong())
+    session.close()
+    assert not session.result.ok
+    session.close()
+    with pytest.raises(SessionError, match="has not begun"):
+        dp.Session("other").close()
+    with dp.Session("night"):
+        pass
+
+
 def test_a_body_cannot_open_a_session() -> None:
     class Opens(dp.tasks.TaskPickle):
         def run(self) -> None:
