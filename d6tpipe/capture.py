@@ -310,8 +310,6 @@ def _take(layer: _Layer) -> None:
 class _Tee:
     """A text stream that also tells the current body what is written; else it is the stream below it."""
 
-    __slots__ = ("_kind", "_stream")
-
     def __init__(self, stream: Any, kind: str) -> None:
         object.__setattr__(self, "_stream", stream)
         object.__setattr__(self, "_kind", kind)
@@ -337,7 +335,11 @@ class _Tee:
         return getattr(self._stream, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._stream, name, value)
+        # IPython puts a function of its own over `write`, which calls what was there: this one, not that below it.
+        if name in ("write", "writelines"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._stream, name, value)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:

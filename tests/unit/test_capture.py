@@ -711,3 +711,21 @@ print(best)
 
 def test_the_limit_is_one_million_characters():
     assert 1_000_000 == LIMIT
+
+
+def test_who_puts_a_function_over_write_gets_what_was_there(capsys):  # as IPython does for each cell
+    heard = []
+    with PythonCapture():
+        stream = sys.stdout
+        before = stream.write
+
+        def write(text):
+            heard.append(text)
+            return before(text)
+
+        stream.write = write
+        print("over it")
+        stream.write = before
+        print("without")
+    assert "".join(heard) == "over it\n"
+    assert capsys.readouterr().out == "over it\nwithout\n"
