@@ -32,7 +32,7 @@ class _TaskId:
             return self
         values = task.__dict__
         plan = blueprint(owner)
-        found = values["task_id"] = (plan.prepared_task_id if "_init" in values else plan.task_id)(values)
+        found = values["task_id"] = (plan.id_as if "_init" in values else plan.task_id)(values)
         return found
 
 
