@@ -43,9 +43,9 @@ from d6tpipe.tasks.outputs import layout, locate, root_of
 from d6tpipe.values import text
 
 __all__ = [
-    "DURABLE", "OBSERVED", "Examiner", "Known", "Shelf", "content_of", "digest_together", "joins",
-    "filed_as", "member_then", "outputs_of", "parameters_of", "record_of", "reference", "row_of", "shelf_of", "stat_of", "stats_of",
-    "store_of",
+    "DURABLE", "OBSERVED", "Examiner", "Known", "Shelf", "content_of", "digest_together", "filed_as", "joins",
+    "member_then", "outputs_of", "parameters_of", "record_of", "reference", "row_of", "shelf_of", "stat_of",
+    "stats_of", "store_of",
 ]  # fmt: skip
 
 OBSERVED = b"observed"
@@ -443,7 +443,7 @@ def row_of(task: Any, run_id: str | None = None) -> Any:
     records = store_of(task).records
     row = records.load_one(task.task_family, task.task_id, run_id)
     if row is None and has_former_name(task):
-        ids = filed_as(task, lambda *ids: records.load_one(*ids, run_id) is not None)
+        ids = filed_as(task, lambda family, task_id: records.load_one(family, task_id, run_id) is not None)
         row = records.load_one(*ids, run_id)
     return row
 
@@ -453,7 +453,7 @@ def record_of(task: Any, run_id: str | None = None) -> Record | None:
     records = store_of(task).records
     record = records.get(task.task_id, run_id)
     if record is None and has_former_name(task):
-        ids = filed_as(task, lambda *ids: records.load_one(*ids, run_id) is not None)
+        ids = filed_as(task, lambda family, task_id: records.load_one(family, task_id, run_id) is not None)
         record = records.get(ids[1], run_id)
     return record
 

@@ -6,6 +6,7 @@ what classes say; `tasks.older_places` looks for the outputs, `predecessors` for
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -228,6 +229,17 @@ def note_class(cls: type) -> None:
         _known.append(weakref.ref(cls))
 
 
+def _classes() -> Iterator[Any]:
+    """Yield the classes with former names, the latest first; without definitions that others took the place of."""
+    for reference in reversed(_known):
+        cls = reference()
+        found: Any = None if cls is None else sys.modules.get(cls.__module__)
+        for part in cls.__qualname__.split(".") if cls is not None else ():
+            found = getattr(found, part, None)
+        if cls is not None and (found is None or found is cls):  # else a cell was run again
+            yield cls
+
+
 def any_known() -> bool:
     """Return whether any class of this process has former names."""
     return bool(_known)
@@ -242,18 +254,16 @@ def successors(family: str, module: str) -> Iterator[tuple[Any, FormerName]]:
     module : str
         Where the class lived; empty if that is not known.
     """
-    for reference in reversed(_known):
-        cls = reference()
-        for former in former_names(cls) if cls is not None else ():
+    for cls in _classes():
+        for former in former_names(cls):
             if former.family == family and (not module or not former.module or former.module == module):
                 yield cls, former
 
 
 def successor_at(module: str, name: str) -> Any:
     """Return the class that was called by a qualified name in a module; None if no class says so."""
-    for reference in reversed(_known):
-        cls = reference()
-        for former in former_names(cls) if cls is not None else ():
+    for cls in _classes():
+        for former in former_names(cls):
             if former.convert is None and former.name == name and module == (former.module or cls.__module__):
                 return cls
     return None

@@ -20,7 +20,7 @@ from d6tpipe.declared import class_option
 from d6tpipe.engine.graph import Graph
 from d6tpipe.errors import BuildError, GraphError, PipeError, warn
 from d6tpipe.examiner import OBSERVED, Examiner, Known, digest_together, filed_as, row_of, stats_of, store_of
-from d6tpipe.former_names import any_known
+from d6tpipe.former_names import any_known, former_names
 from d6tpipe.hooks import may_have_hooks, submission_of
 from d6tpipe.interfaces import Evidence, Finding
 from d6tpipe.labels import marks_of
@@ -203,6 +203,7 @@ class TaskView:
         self._names: dict[tuple[Any, ...], bytes] = {}
         self._kinds: dict[type, _Kind] = {}
         self._families: dict[str, type] = {}
+        self._formers: dict[str, type] = {}  # by former names
         self._complete: dict[int, bool] = {}  # answers of bulk_complete, by id of the task
         self._claims: dict[str, tuple[dict[str, Any], list[Any]]] = {}  # folder -> names taken, nodes not yet in them
 
@@ -512,8 +513,23 @@ class TaskView:
                 facts={"one": _where(known), "other": _where(cls)},
                 hint="Rename one of them, or set task_namespace on it: outputs are filed under this name.",
             )
+        if any_known():
+            self._check_former(cls)
         self._kinds[cls] = kind
         return task
+
+    def _check_former(self, cls: type) -> None:
+        """Refuse a class that was called as another class of the graph is now: both would have the same outputs."""
+        self._formers.update({former.family: cls for former in former_names(cls)})
+        family: str = cls.get_task_family()  # type: ignore[attr-defined]
+        for name in (family, *[former.family for former in former_names(cls)]):
+            other, now = self._families.get(name), self._formers.get(name)
+            if other is not None and now is not None and other is not now and not _one_definition(other, now):
+                raise GraphError(
+                    f"'{name}' is a class of this graph, and a former name of another one",
+                    facts={"class": _where(other), "was called so": _where(now)},
+                    hint=f"Let nothing require the old {name} any more, or rename one of the two.",
+                )
 
     def _aggregated(self, task: Any) -> list[Any]:
         children: list[Any] = task._children()

@@ -736,7 +736,7 @@ def _load_meta(task: Any) -> Any:
             facts={"requirement": repr(task)},
             hint="Only d6tpipe's own tasks (TaskData) hold metadata.",
         )
-    path = task._meta_there()
+    path = task._meta_there()  # type: ignore[attr-defined]
     try:
         with open(path, "rb") as stream:
             return pickle.load(stream)
