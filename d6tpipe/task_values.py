@@ -56,11 +56,11 @@ def task_text(task: Any) -> str:
     if found is None:
         cls = type(task)
         former = names.get(cls) if names else None
-        name, module = (cls.__qualname__, "") if former is None else (former.name, former.module)
+        called, module = (cls.__qualname__, "") if former is None else (former.name, former.module)
         parameters = task.to_str_params(only_significant=True)
         for name in getattr(task, "_ignored", tuple)():
             parameters.pop(name, None)
-        content: dict[str, Any] = {"class": name, "module": module or _module_of(cls), "params": parameters}
+        content: dict[str, Any] = {"class": called, "module": module or _module_of(cls), "params": parameters}
         if producers := getattr(task, "_producers", ()):
             content["of"] = [json.loads(task_text(one)) for one in producers]
         found = json.dumps(content, sort_keys=True, separators=(",", ":"))
