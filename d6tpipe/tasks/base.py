@@ -160,6 +160,8 @@ class Task(luigi.Task, Open, metaclass=TaskMeta):
         told = {name: self.__dict__[name] for name in _LABELS if name in self.__dict__}
         if "_init" in self.__dict__:
             values["init"] = self.__dict__["_init"]
+        if any([name.convert is not None for name in plan.former_names]):  # a worker may see no records
+            told["_predecessors"] = plugins.load("services", "predecessors")(self)
         return _rebuild, (type(self), values, bind, self._own_path, self._own_flows, told)
 
     # ---- running by hand

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -324,12 +326,37 @@ def test_reset_makes_the_task_incomplete(rebuilt):
     assert ["Fit"] == ran()
 
 
+SAVES = 'self.save(self.inputLoad()["lr"])', 'self.save(2 * self.inputLoad()["lr"])'
+DOUBLED = RENAMED.replace(*SAVES)
+
+
 def test_workers_read_what_the_old_name_made(isolated):
     build(define("flow", FLOW))
-    flow = define("flow", RENAMED.replace('self.save(self.inputLoad()["lr"])', 'self.save(2 * self.inputLoad()["lr"])'))
+    flow = define("flow", DOUBLED)
     d6tpipe.run([flow.Report(lr=lr) for lr in RATES], stale="rerun", workers=2)
     assert 3 * ["Report"] == ran()
     assert [0.2, 0.4, 0.6] == [round(flow.Report(lr=lr).outputLoad(), 9) for lr in RATES]
+
+
+class Remote(ProcessPoolExecutor):
+    """Workers that do not see the data folder."""
+
+    remote = True
+    breaks = True
+
+    def __init__(self):
+        super().__init__(1, mp_context=multiprocessing.get_context("forkserver"))
+
+
+@pytest.mark.parametrize("migrated", [False, True])
+def test_workers_that_do_not_see_the_data_folder_are_sent_what_the_old_name_made(migrated):
+    d6tpipe.run([define("flow", FLOW).Report(lr=lr) for lr in RATES])
+    flow = define("flow", MIGRATED.replace(*SAVES) if migrated else DOUBLED)
+    with Remote() as executor:
+        for forced in (None, [flow.Fit(lr=0.2)]):
+            d6tpipe.run([flow.Report(lr=lr) for lr in RATES], stale="rerun", executor=executor, forced=forced)
+    assert [0.2, 0.4, 0.6] == [round(flow.Report(lr=lr).outputLoad(), 9) for lr in RATES]
+    assert ["Fit", "Train", "Train"] == sorted(Path(str(flow.Fit(lr=lr).output().path)).parent.name for lr in RATES)
 
 
 # ---- what may be deleted, accepted, forgotten
