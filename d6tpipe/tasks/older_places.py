@@ -195,9 +195,9 @@ def filed_under(task: Any, is_known: Callable[[str, str], bool], usual_place: bo
     if not has_former_name(task) or is_known(*own):
         return own
     if usual_place:
-        if _all_there(task, *locate(task)):
-            return own  # made anew, by whom is not known
         place = standing(task)
         if place is not None:
             return place.family, place.task_id
+        if _all_there(task, *locate(task)):
+            return own  # made anew, by whom is not known
     return next((ids for ids in former_ids(task) if is_known(*ids)), own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
+import pickle
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from luigi.task_register import Register
 
 import d6tpipe
+from d6tpipe.constructor import blueprint
 from d6tpipe.errors import DeclarationError, GraphError
 from d6tpipe.former_names import former_names
 from d6tpipe.interfaces import State
@@ -338,6 +340,54 @@ def test_workers_read_what_the_old_name_made(isolated):
     assert [0.2, 0.4, 0.6] == [round(flow.Report(lr=lr).outputLoad(), 9) for lr in RATES]
 
 
+def test_what_a_body_asked_for_under_the_old_name_is_looked_at_under_the_new_one():
+    build(define("flow", FLOW))
+    flow = define("flow", RENAMED.replace('"lr": self.lr,', '"lr": self.lr + 1,'))
+    d6tpipe.run(flow.Walk(), stale="rerun")
+    assert ["Fit", "Fit", "Walk"] == ran()
+    assert [1.1, 1.2] == [round(lr, 9) for lr in flow.Walk().outputLoad()]
+
+
+def test_an_output_in_the_usual_place_comes_first_also_without_a_record():
+    build(define("flow", FLOW))
+    flow = define("flow", RENAMED)
+    old = Path(flow.Fit(lr=0.2).output().path)
+    new = Path("data", "Fit", old.name.replace("Train", "Fit"))
+    new.parent.mkdir()
+    new.write_bytes(old.read_bytes())
+    assert new.resolve() == Path(flow.Fit(lr=0.2).output().path).resolve()
+    assert ["untracked"] == kinds(flow.Fit(lr=0.2))
+
+
+def test_of_several_former_names_the_record_is_of_the_one_whose_output_is_there():
+    d6tpipe.run(define("flow", FLOW).Train(lr=0.2))
+    middle = define("flow", FLOW.replace("Train", "Learn").replace("self.lr * 10", "self.lr * 30"))
+    d6tpipe.run(middle.Learn(lr=0.2))
+    os.remove(middle.Learn(lr=0.2).output().path)
+    names = '@dp.renamed_from("Learn")\n@dp.renamed_from("Train")\n@dp.requires(Get)'
+    flow = define("flow", FLOW.replace("Train", "Fit").replace("@dp.requires(Get)", names))
+    assert [] == kinds(flow.Fit(lr=0.2)) and {"score": 2.0} == flow.Fit(lr=0.2).outputLoadMeta()
+
+
+def test_an_id_that_d6tflow_has_spelt_otherwise_is_found_under_the_former_name_too():
+    flow = define("flow", RENAMED)
+    task = flow.Fit(lr=2, n=1)
+    name = blueprint(flow.Fit).id_as(vars(task), "Train", older=True)
+    assert "Train_2_1_" in name
+    Path("data", "Train").mkdir(parents=True)
+    Path("data", "Train", f"{name}-data.pkl").write_bytes(pickle.dumps(7))
+    d6tpipe.run(flow.Get())
+    assert task.complete() and 7 == task.outputLoad() and ["untracked"] == kinds(task)
+
+
+def test_a_task_with_something_before_its_body_keeps_its_result():
+    text = FLOW + "\nclass Load(dp.Init):\n    def run(self):\n        pass\n"
+    flow = define("flow", text)
+    d6tpipe.run(flow.Train(init=[flow.Load()]))
+    flow = define("flow", RENAMED + text[len(FLOW) :])
+    assert flow.Fit(init=[flow.Load()]).complete() and not flow.Fit().complete()
+
+
 class Remote(ProcessPoolExecutor):
     """Workers that do not see the data folder."""
 
@@ -613,6 +663,27 @@ def test_a_class_that_is_still_there_gives_values_instead_of_texts():
     )
     flow = define("flow", text)
     assert "old" == flow.Fit(percent=25).outputLoad() and not flow.Fit(percent=24).complete()
+
+
+def test_a_converted_record_is_kept_up_to_date_under_the_old_parameters():
+    flow = define("flow", own())
+    d6tpipe.run([flow.Fit(lr=0.1), flow.Fit(lr=0.2)])
+    text = own('@dp.migrates_from("Fit", lambda old: {"rate": old["lr"]})', "rate = dp.FloatParameter()")
+    flow = define("flow", text)
+    os.utime(flow.Fit(rate=0.2).output().path, ns=(1, 1))
+    for _ in range(2):
+        d6tpipe.run(flow.Fit(rate=0.2), stale="rerun")
+        flow = define("flow", text)
+        assert [] == kinds(flow.Fit(rate=0.2))
+    assert ['{"lr":"0.1"}', '{"lr":"0.2"}'] == sorted(record.parameters for record in store_at("data").records.all())
+
+
+def test_a_default_that_counted_for_the_old_parameters_says_nothing_of_the_new_ones():
+    seed = "\n    seed = dp.IntParameter(default={}, ignore_default=True)"
+    d6tpipe.run(define("flow", own(parameters="lr = dp.FloatParameter()" + seed.format(0))).Fit(lr=0.1))
+    decorator = '@dp.migrates_from("Fit", lambda old: {"rate": old["lr"]})'
+    flow = define("flow", own(decorator, "rate = dp.FloatParameter()" + seed.format(5)))
+    assert [] == kinds(flow.Fit(rate=0.1))
 
 
 def test_of_two_old_tasks_that_become_the_same_the_one_finished_last_counts():
