@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from d6tpipe.configs import Config, Init, insignificant
     from d6tpipe.explanations import explain
     from d6tpipe.external_files import ExternalFile, glob
+    from d6tpipe.former_names import migrates_from, renamed_from
     from d6tpipe.graphs import tags
     from d6tpipe.grids import grid
     from d6tpipe.hooks import SubmitHook
@@ -99,6 +100,7 @@ __all__ = [
     "invalidate_upstream",
     "log",
     "mark",
+    "migrates_from",
     "on",
     "param",
     "parameters",
@@ -106,6 +108,7 @@ __all__ = [
     "plan",
     "preview",
     "product",
+    "renamed_from",
     "requires",
     "run",
     "search",
@@ -151,6 +154,8 @@ _FUNCTIONS = {
     "tags": "graphs",
     "ExternalFile": "external_files",
     "glob": "external_files",
+    "migrates_from": "former_names",
+    "renamed_from": "former_names",
     "zipped": "points",
     "Token": "tokens",
 }

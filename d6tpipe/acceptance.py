@@ -22,6 +22,7 @@ from d6tpipe.policy import Policy
 from d6tpipe.stores import Store, close_all
 from d6tpipe.tasklogs import discard
 from d6tpipe.tasks.external import is_external
+from d6tpipe.tasks.older_places import all_ids
 from d6tpipe.taskview import TaskView
 
 __all__ = ["Survey", "accept", "forget", "meant", "survey"]
@@ -93,7 +94,7 @@ def forget(tasks: Any, upstream: bool = False) -> list[Any]:
     by_store: dict[Store, list[Any]] = {}
     for node in meant(graph, goals, view, upstream):
         store = store_of(node.task)
-        if store.records.load_one(node.task.task_family, node.task.task_id) is not None:
+        if any([store.records.load_one(*ids) is not None for ids in _filed(node.task)]):
             by_store.setdefault(store, []).append(node.task)
     _refuse_busy([task for members in by_store.values() for task in members], "forgotten")
     done: list[Any] = []
@@ -103,12 +104,18 @@ def forget(tasks: Any, upstream: bool = False) -> list[Any]:
                 with held(store, [task.task_id for task in batch]) as others:
                     if others:  # just begun
                         raise busy_error(_shown(others, batch), "forgotten", len(done))
-                    discard(store, [(task.task_family, task.task_id) for task in batch])
-                    store.records.forget([task.task_id for task in batch])
+                    filed = [ids for task in batch for ids in _filed(task)]
+                    discard(store, filed)
+                    store.records.forget([task_id for _, task_id in filed])
                 done += batch
     finally:
         close_all(by_store)
     return done
+
+
+def _filed(task: Any) -> list[tuple[str, str]]:
+    """Return family and id of all that is recorded of a task, under former names, too."""
+    return [(task.task_family, task.task_id), *all_ids(task)]
 
 
 def _refuse_busy(tasks: Iterable[Any], verb: str) -> None:

@@ -386,7 +386,7 @@ class _Body:
         ours = isinstance(task, TaskData)
         if ours and frame.saved and len(frame.saved) == len(layout(task).keys):
             return Outcome(State.BUILT, self.seconds, written=frame.written)
-        outputs = flatten(task.output())
+        outputs = flatten(task._usual_output() if ours else task.output())
         if ours and type(task).complete is TaskData.complete:
             complete = bool(outputs) and all([target.exists() for target in outputs])
         else:

@@ -13,7 +13,7 @@ from luigi.parameter import Parameter as LuigiParameter
 from luigi.parameter import ParameterVisibility
 
 from d6tpipe import labels
-from d6tpipe.constructor import BLUEPRINTS, blueprint, drop_blueprint
+from d6tpipe.constructor import BLUEPRINTS, blueprint, drop_blueprint, id_in
 from d6tpipe.errors import DeclarationError, ParameterError
 from d6tpipe.parameter_names import check_name, own_parameters
 from d6tpipe.parameters import ConfigParameter
@@ -150,7 +150,7 @@ class Config(Composite, Open, metaclass=ConfigMeta):
         found = str(blueprint(type(self)).task_id(self.__dict__))
         if not self._producers:
             return found
-        ids = "".join([one.task_id for one in self._producers])
+        ids = "".join([str(id_in(one)) for one in self._producers])
         return f"{found}_{blake2b(ids.encode(), digest_size=5).hexdigest()}"
 
     def __eq__(self, other: object) -> bool:

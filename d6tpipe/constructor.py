@@ -24,6 +24,7 @@ from luigi.parameter import ParameterVisibility
 from d6tpipe import settings
 from d6tpipe.binding import BINDING
 from d6tpipe.errors import DeclarationError, ParameterError
+from d6tpipe.former_names import CALLED, former_names, note_class
 from d6tpipe.identity import UNSAFE, nearest, task_id_text
 from d6tpipe.labels import Tag
 from d6tpipe.parameters import ConfigParameter, TaskInstanceParameter
@@ -31,7 +32,7 @@ from d6tpipe.task_paths import producer_of
 from d6tpipe.task_values import exact, task_text
 from d6tpipe.values import canonical, emit_text, fast_type, strict_key, text
 
-__all__ = ["BLUEPRINTS", "MISSING", "Blueprint", "blueprint", "drop_blueprint", "inits_text"]
+__all__ = ["BLUEPRINTS", "MISSING", "Blueprint", "blueprint", "drop_blueprint", "id_in", "inits_text"]
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 """Stands for a parameter that was not given."""
@@ -90,6 +91,8 @@ class Blueprint:
         Parameters whose values are tasks.
     objects_in, configs_in : tuple of str
         Parameters whose values are, or may hold, tasks and configs; those of them that may hold configs.
+    former_names : tuple of FormerName
+        What the class was called before.
     older_texts : dict of str to dict
         Parameter name -> canonical text -> the text that d6tflow would have put in the id for a value that was
         given in another spelling (``FloatParameter(5)``: "5.0" -> "5").
@@ -106,6 +109,9 @@ class Blueprint:
         self.by_name = dict(self.parameters)
         self.instances: dict[Hashable, _Interned] = {}
         self.older_texts: dict[str, dict[str, str]] = {}
+        self.former_names = former_names(cls)
+        if self.former_names:
+            note_class(cls)
         self.identity_names = tuple(
             sorted(
                 name
@@ -228,28 +234,23 @@ class Blueprint:
         return strict_key(parameter, value) == strict_key(parameter, canonical(parameter, parameter._default))
 
     def _slow_task_id(self, values: Mapping[str, Any]) -> str:
-        return self._id_of(self.texts(values), values)
+        return self.id_as(values)
 
-    def _id_of(self, texts: Mapping[str, str], values: Mapping[str, Any], **readable: str) -> str:
-        ids = {name: found for name in self.objects_in if name in texts and (found := _id_in(values[name]))}
-        ids.update(readable)
-        return task_id_text(self.family, texts, settings.parameter_count, settings.parameter_length, ids)
+    def id_as(self, values: Mapping[str, Any], family: str | None = None, older: bool = False) -> str:
+        """Return the id that a task with these values has in a task family, by default its own.
 
-    def older_task_id(self, values: Mapping[str, Any]) -> str | None:
-        """Return the id that d6tflow would have given the same task as it was spelt, if that differs."""
-        if not self.older_texts:
-            return None
+        What runs before the body (``init=``) is part of the identity. With `older`, the id that d6tflow would have
+        given the same task as it was spelt.
+        """
         texts = self.texts(values)
-        older = {name: self.older_texts.get(name, {}).get(value, value) for name, value in texts.items()}
-        if older == texts:
-            return None
-        return self._id_of(older, values)
-
-    def prepared_task_id(self, values: Mapping[str, Any]) -> str:
-        """Return the id of a task with ``init=``: what runs before its body is part of its identity."""
-        inits = values["_init"]
-        texts = {**self.texts(values), "init": inits_text(inits)}
-        return self._id_of(texts, values, init="_".join([type(one).__name__ for one in inits]))
+        if older:
+            texts = {name: self.older_texts.get(name, {}).get(value, value) for name, value in texts.items()}
+        ids = {name: found for name in self.objects_in if name in texts and (found := id_in(values[name]))}
+        if "_init" in values:
+            texts["init"] = inits_text(values["_init"])
+            ids["init"] = "_".join([type(one).__name__ for one in values["_init"]])
+        where = self.family if family is None else family
+        return task_id_text(where, texts, settings.parameter_count, settings.parameter_length, ids)
 
     # ---- cloning
 
@@ -583,15 +584,22 @@ def _compile_id(plan: Blueprint) -> Callable[[Mapping[str, Any]], str]:
     lines.append("shown = f'" + "_".join(shown) + "'")
     lines.append("if shown and not (shown.isascii() and ('_' + shown).isidentifier()): shown = __safe('_', shown)")
     lines.append(f"return f'{plan.family}_{{shown}}_{{__md5(pairs.encode(), usedforsecurity=False).hexdigest()[:10]}}'")
-    names["__safe"], names["__id_in"] = UNSAFE.sub, _id_in
+    names["__safe"], names["__id_in"] = UNSAFE.sub, id_in
     exec(compile("\n    ".join(lines), f"<task id of {plan.cls.__qualname__}>", "exec"), names)
     return names["task_id"]
 
 
-def _id_in(value: Any) -> str | None:
+def id_in(value: Any) -> str | None:
     """Return the id of a task, a config or the task that produces a path, whose text is JSON; None for all else."""
     value = producer_of(value) or value
-    return value.task_id if isinstance(value, luigi.Task) else getattr(value, "config_id", None)
+    names = CALLED.get()
+    if names is None or not hasattr(value, "_key"):
+        return value.task_id if isinstance(value, luigi.Task) else getattr(value, "config_id", None)
+    cls = type(value)
+    if isinstance(value, luigi.Task):
+        return blueprint(cls).id_as(value.__dict__, names[cls].family if cls in names else None)
+    found: str | None = cls.config_id.func(value)  # as if it were not remembered
+    return found
 
 
 def _inits(cls: type, given: Any) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from hashlib import blake2b
+from itertools import islice, product
 from pathlib import PurePath
 from types import FunctionType
 from typing import Any
@@ -28,7 +29,9 @@ from d6tpipe.declared import MARKS, Options, class_options, items
 from d6tpipe.errors import DeclarationError, ParameterError, is_ours, told, warn
 from d6tpipe.fingerprint import Fingerprint, fingerprint, is_project
 from d6tpipe.fingerprint.source import file_of
+from d6tpipe.former_names import FORMER, former_names
 from d6tpipe.hooks import HOOKS
+from d6tpipe.records import Record
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.tasks.unbound import binds
@@ -45,7 +48,7 @@ _HOOKS = frozenset({
     "no_unpicklable_properties", "on_failure", "on_success", "output", "owner_email", "priority", "process_resources",
     "remove_event_handler", "requires", "resources", "retry_count", "task_family", "task_module", "task_namespace",
     "trigger_event", "use_cmdline_section", "worker_timeout", "_namespace_at_class_time", "_owner_list", "_requires",
-    "_unconsumed_params", "_visible_in_registry", HOOKS, MARKS,
+    "_unconsumed_params", "_visible_in_registry", FORMER, HOOKS, MARKS,
 })  # fmt: skip
 
 # Of our classes: where outputs lie, and whether they are made here. `persist` and `target_class` do count: they say
@@ -56,6 +59,7 @@ _PLACES = frozenset({
 })  # fmt: skip
 
 _NO_CODE = "no code"
+_MOST = 64  # combinations of former names that are tried
 _MAIN = ("__main__", "__mp_main__")
 _CALLED = "abc"
 """What Python takes for the module of a class that was made by a call, ``type(Base)(name, bases, attributes)``."""
@@ -155,6 +159,34 @@ class Definition:
     def members(self) -> Mapping[str, str]:
         """Name of each function, class or value that the code consists of to a short hash of it."""
         return self._fingerprint.members if self._fingerprint else {}
+
+    def called(self, record: Record) -> list[Fingerprint]:
+        """Return what the fingerprint of the same code was when classes had former names, as a record may have it.
+
+        Those that the code names are told by each of these in turn, the class itself by the name in the record. Empty
+        if nothing has been called otherwise.
+        """
+        if self._fingerprint is None:
+            return []
+        choices = {}
+        for cls in self._fingerprint.stopped:
+            names = list(dict.fromkeys(former.name for former in former_names(cls)))
+            if names:
+                choices[cls.__qualname__] = [cls.__qualname__, *names]
+        own = former_names(self.cls)
+        if not choices and not own:
+            return []
+        root, home = (next(iter(record.members), ""), record.module.rpartition("/")[2]) if own else ("", None)
+        found = []
+        for combination in islice(product(*choices.values()), _MOST):
+            names_then = {now: then for now, then in zip(choices, combination, strict=True) if now != then}
+            found.append(self._fingerprint.called(names_then, root, home))
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each member, in the same order as those of `called`."""
+        return self._fingerprint.names if self._fingerprint else []
 
     @property
     def asked(self) -> list[type]:

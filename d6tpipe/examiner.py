@@ -11,8 +11,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 import luigi
@@ -26,21 +27,25 @@ from d6tpipe.definitions import Definition, definition, same_module
 from d6tpipe.engine.differences import CLASS_KINDS, Present, differences, of_outputs
 from d6tpipe.engine.freshness import expected_seal, joined_digest
 from d6tpipe.fingerprint.source import same_source
+from d6tpipe.former_names import any_known, former_names, successors
 from d6tpipe.interfaces import Finding, Reason, ReasonKind, Stats
 from d6tpipe.machine import boot_id, boot_tag, host_name
 from d6tpipe.policy import Policy
+from d6tpipe.predecessors import succeeding
 from d6tpipe.records import InputRecord, OutputRecord, Record, combined_digest, source_key, stats_text
 from d6tpipe.stores import MEMORY, Store, store_at
 from d6tpipe.targets import CacheTarget, FormatTarget
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.base import Task
 from d6tpipe.tasks.external import is_external
-from d6tpipe.tasks.outputs import has_older_name, layout, locate, root_of
+from d6tpipe.tasks.older_places import all_ids, filed_under, has_former_name, has_older_name, standing
+from d6tpipe.tasks.outputs import layout, locate, root_of
 from d6tpipe.values import text
 
 __all__ = [
-    "DURABLE", "OBSERVED", "Examiner", "Known", "Shelf", "content_of", "digest_together", "joins",
-    "outputs_of", "parameters_of", "reference", "shelf_of", "stat_of", "stats_of", "store_of",
+    "DURABLE", "OBSERVED", "Examiner", "Known", "Shelf", "content_of", "digest_together", "filed_as", "joins",
+    "member_then", "outputs_of", "parameters_of", "record_of", "reference", "row_of", "shelf_of", "stat_of",
+    "stats_of", "store_of",
 ]  # fmt: skip
 
 OBSERVED = b"observed"
@@ -140,8 +145,7 @@ class Examiner:
             for code, reasons in known.bad.items():
                 if expected_seal(node, code, stats) == row[2]:
                     return Finding(reasons, row[1])
-        store = store_of(node.task)
-        record = store.records.get(node.task.task_id, self.run_id or None)
+        record = record_of(node.task, self.run_id or None)
         if record is None:
             return Finding((Reason(ReasonKind.UNTRACKED),), None)
         row = (record.stage, record.digest, record.seal)  # another run may have finished it since the first look
@@ -170,7 +174,8 @@ class Examiner:
                 return Finding((Reason(ReasonKind.UNTRACKED),), row[1])
             self.observed[node] = list(present.outputs)
             return Finding((Reason(ReasonKind.UNTRACKED),), _digest(node.task, present.outputs))
-        reasons = tuple(differences(record, present, _read(record.parameters)))
+        parameters = {} if _is_converted(record, node.task) else _read(record.parameters)
+        reasons = tuple(differences(record, present, parameters))
         modified = any(reason.kind is ReasonKind.OUTPUT_MODIFIED for reason in reasons)
         digest = _digest(node.task, present.outputs) if modified else row[1]
         old_code = record.seal[: len(known.code)] if len(record.seal) != 32 else b""
@@ -192,7 +197,7 @@ class Examiner:
         outputs = outputs_of(task)
         for output, (size, mtime_ns) in zip(outputs, stats, strict=True):
             output.size, output.mtime_ns = size, mtime_ns
-        inputs = self.inputs(node)
+        inputs = self._as_recorded(self.inputs(node), record, node)
         static = len(inputs) - node.recalled
         dynamic = inputs[static:]
         if not node.recalled and record.dynamic_inputs:
@@ -204,11 +209,15 @@ class Examiner:
             )
             static = len(inputs)
         age = time.time() - record.started - record.seconds
+        then = _Then(record, says, task)
         return Present(
-            same_module=same_module(record.module, says.module),
+            same_module=_same_class(record, says),
             code_fast="" if says.ignore_code else says.code_fast,
             code_stable=lambda: says.code_stable,
-            members=lambda: _members(record, says, node.task),
+            members=lambda: then.members[1],
+            members_then=lambda: then.members[0],
+            codes_then=lambda: [code.fast for code in then.codes],
+            codes_stable_then=lambda: [code.stable for code in then.codes if code.stable],
             version=says.version,
             extras=says.extras,
             defaults=_defaults(task, says),
@@ -227,6 +236,8 @@ class Examiner:
         says, relative = known.definition, store_of(node.task).relative
         outputs = [dataclasses.replace(output, path=relative(output.path)) for output in present.outputs]
         stats = tuple([(output.size, output.mtime_ns) for output in outputs])
+        inputs, asked = self.inputs(node), present.dynamic_inputs or ()
+        own = record.task_id == node.task.task_id  # else it goes on telling what the task was under a former name
         return dataclasses.replace(
             record,
             code_fast=says.code_fast,
@@ -235,10 +246,10 @@ class Examiner:
             version=says.version,
             extras=says.extras,
             python=says.python,
-            module=says.module,
-            inputs=[entry for entry, _ in present.inputs],
-            dynamic_inputs=[entry for entry, _ in present.dynamic_inputs or ()],
-            parameters=parameters_of(node.task),
+            module=says.module if own else record.module,
+            inputs=[entry for entry, _ in inputs[: len(inputs) - node.recalled]],
+            dynamic_inputs=[entry for entry, _ in (inputs[-node.recalled :] if node.recalled else asked)],
+            parameters=parameters_of(node.task) if own else record.parameters,
             outputs=outputs,
             host=host_name(),
             boot_id=DURABLE if settings.durable else boot_id(),
@@ -276,7 +287,7 @@ class Examiner:
         outputs = outputs_of(node.task)
         for output in outputs:
             output.size, output.mtime_ns = stat_of(output) or (-1, 0)
-        record = store_of(node.task).records.get(node.task.task_id, self.run_id or None)
+        record = record_of(node.task, self.run_id or None)
         if record is not None and record.stage == "finished":
             then = [(output.key, output.size, output.mtime_ns) for output in record.outputs]
             if then == [(output.key, output.size, output.mtime_ns) for output in outputs]:
@@ -299,6 +310,32 @@ class Examiner:
             found.append((InputRecord(key, need.task.task_id, need.digest or b""), need.task))
         return found
 
+    def _as_recorded(
+        self, inputs: list[tuple[InputRecord, Any]], record: Record, node: Any
+    ) -> list[tuple[InputRecord, Any]]:
+        """Return what a node needs, told by former names where a record does so."""
+        if not any_known():
+            return inputs
+        known = {old.task_id for old in (*record.inputs, *record.dynamic_inputs)}
+        found = []
+        for (entry, task), need in zip(inputs, node.needs, strict=True):
+            then = None
+            if entry.task_id not in known and has_former_name(task):
+                then = next((task_id for _, task_id in all_ids(task) if task_id in known), None)
+            found.append((entry if then is None else InputRecord(entry.key, then, self._digest_as(need, then)), task))
+        return found
+
+    def _digest_as(self, node: Any, task_id: str) -> bytes:
+        """Return the digest that a node would have if it were called by a former id."""
+        if node.digest is None:
+            return b""
+        if joins(node.task):
+            return digest_together(node, task_id) or b""
+        record = record_of(node.task, self.run_id or None)
+        if record is None or record.task_id == task_id or record.digest != node.digest:
+            return bytes(node.digest)
+        return dataclasses.replace(record, task_id=task_id).digest
+
     def _by_id(self, old: InputRecord, node: Any) -> InputRecord:
         """Return a former input that could not be made a task again, with what is recorded of it now."""
         store = store_of(node.task)
@@ -317,7 +354,7 @@ class Examiner:
         task = node.task
         if self.mode(task) == "ignore":
             return []
-        record = store_of(task).records.get(task.task_id, self.run_id or None)
+        record = record_of(task, self.run_id or None)
         if record is None or record.stage != "finished":
             return []
         found = [_made_again(old) for old in record.dynamic_inputs]
@@ -360,11 +397,11 @@ class Shelf:
             self.formats = tuple([suffix for _, suffix in shape.kinds])
 
 
-def digest_together(node: Any) -> bytes | None:
-    """Return the digest of a node that only stands for what it needs."""
+def digest_together(node: Any, task_id: str | None = None) -> bytes | None:
+    """Return the digest of a node that only stands for what it needs; with an id, as if it were called so."""
     task = node.task
     tolerant = isinstance(task, TaskAggregator) and task._allowed(len(node.needs)) > 0
-    return joined_digest(node, task.task_id, tolerant)
+    return joined_digest(node, task_id or task.task_id, tolerant)
 
 
 _shelves: dict[Any, Shelf] = {}
@@ -400,6 +437,35 @@ def store_of(task: Any) -> Store:
     return store_at(os.fspath(settings.dirpath))
 
 
+def filed_as(task: Any, is_known: Callable[[str, str], bool]) -> tuple[str, str]:
+    """Return the family and the id that the record of a task is filed under: its own, or those of a former name.
+
+    `is_known` says whether there is a record of a family and id.
+    """
+    usual = isinstance(task, TaskData) and type(task).output is TaskData.output
+    return filed_under(task, is_known, usual)
+
+
+def row_of(task: Any, run_id: str | None = None) -> Any:
+    """Return the hot row of a task; None if there is none. See `Records.load_one`."""
+    records = store_of(task).records
+    row = records.load_one(task.task_family, task.task_id, run_id)
+    if row is None and has_former_name(task):
+        ids = filed_as(task, lambda family, task_id: records.load_one(family, task_id, run_id) is not None)
+        row = records.load_one(*ids, run_id)
+    return row
+
+
+def record_of(task: Any, run_id: str | None = None) -> Record | None:
+    """Return the record of a task; None if there is none. See `Records.get`."""
+    records = store_of(task).records
+    record = records.get(task.task_id, run_id)
+    if record is None and has_former_name(task):
+        ids = filed_as(task, lambda family, task_id: records.load_one(family, task_id, run_id) is not None)
+        record = records.get(ids[1], run_id)
+    return record
+
+
 def outputs_of(task: Any) -> list[OutputRecord]:
     """Return the outputs that a task declares, with absolute paths; nothing is looked at."""
     shelf = shelf_of(task)
@@ -412,10 +478,9 @@ def outputs_of(task: Any) -> list[OutputRecord]:
     if isinstance(task, TaskData) and type(task).output is TaskData.output:
         shape = layout(task)
         folder, names = locate(task)
-        if has_older_name(task) and not all(os.path.exists(os.path.join(folder, name)) for name in names):
-            older = locate(task, older=True)[1]
-            if all(os.path.exists(os.path.join(folder, name)) for name in older):
-                names = older
+        older = standing(task)
+        if older is not None:
+            folder, names = older.folder, older.names
         found = []
         for key, (kind, suffix), name in zip(shape.keys, shape.kinds, names, strict=True):
             memory = isinstance(kind, type) and issubclass(kind, CacheTarget)
@@ -484,18 +549,72 @@ def parameters_of(task: Any) -> str:
     return json.dumps(task.to_str_params())
 
 
-def _members(record: Record, says: Definition, task: Any) -> Mapping[str, str]:
-    """Return member to hash as of now; those of the same text keep the hash that another Python has recorded."""
-    now = says.members
-    if record.code_fast.partition("-")[0] == says.code_fast.partition("-")[0]:
-        return now
-    records, texts = store_of(task).records, says.sources()
-    same = {
-        member
-        for member, digest in record.members.items()
-        if member in now and same_source(records.get_source(source_key(member, digest)), texts.get(member))
-    }
-    return {member: record.members[member] if member in same else digest for member, digest in now.items()}
+class _Then:
+    """The code of now beside that of a record, also where classes were called otherwise then.
+
+    Attributes
+    ----------
+    codes : list of Fingerprint
+        What the fingerprint of the same code may have been then; empty if nothing was called otherwise.
+    members : tuple of two mappings
+        Member to hash: those of the record, called as they are now, and those of now. What has not changed but for
+        such names, or has the same text in another version of Python, keeps the hash of the record.
+    """
+
+    def __init__(self, record: Record, says: Definition, task: Any) -> None:
+        self._record, self._says, self._task = record, says, task
+
+    @cached_property
+    def codes(self) -> list[Any]:
+        return self._says.called(self._record)
+
+    @cached_property
+    def members(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        record, says = self._record, self._says
+        names_then = self.codes[0].names if self.codes else says.names
+        then, now = {}, dict(says.members)
+        other_python = record.code_fast.partition("-")[0] != says.code_fast.partition("-")[0]
+        for name, name_then in zip(says.names, names_then, strict=True):
+            before = record.members.get(name_then)
+            if before is None:
+                continue
+            then[name] = before
+            if any([code.members[name_then] == before for code in self.codes]) or (
+                other_python and self._has_text(name, name_then, before)
+            ):
+                now[name] = before
+        for name in record.members.keys() - set(names_then):
+            then.setdefault(name, record.members[name])
+        return then, now
+
+    def _has_text(self, name: str, name_then: str, before: str) -> bool:
+        text = store_of(self._task).records.get_source(source_key(name_then, before))
+        texts = [code.member_sources().get(name_then) for code in self.codes]
+        return any([same_source(text, other) for other in texts or [self._says.sources().get(name)]])
+
+
+def member_then(record: Record | None, says: Definition, name: str) -> str:
+    """Return what a member of the code of now is called in a record."""
+    codes = [] if record is None else says.called(record)
+    return dict(zip(says.names, codes[0].names, strict=True)).get(name, name) if codes else name
+
+
+def _same_class(record: Record, says: Definition) -> bool:
+    """Return whether a record can be of a class, as it is called now or was before."""
+    return same_module(record.module, says.module) or any(
+        [
+            former.family == record.family and (not former.module or same_module(record.module, former.module))
+            for former in former_names(says.cls)
+        ]
+    )
+
+
+def _is_converted(record: Record, task: Any) -> bool:
+    """Return whether a record has parameters that those of a task were made of."""
+    if record.task_id == task.task_id or not isinstance(task, Task):
+        return False
+    formers = blueprint(type(task)).former_names
+    return any([former.convert is not None and former.family == record.family for former in formers])
 
 
 def _defaults(task: Any, says: Definition) -> dict[str, str]:
@@ -563,9 +682,15 @@ def _made_again(old: InputRecord) -> Any:
     """Return the task of a reference; None if its class is gone or its parameters do not survive as text."""
     try:
         module, name, family, parameters, path = json.loads(old.key)
-        found: Any = _class_at(module, name) or Register.get_task_cls(family)  # it may have moved
         with bound(binding_for(path)):
+            for cls, former in successors(family, module):  # the class of then may still be there, in a notebook
+                task = succeeding(cls, former, parameters)
+                if task is not None and (family, old.task_id) in all_ids(task):
+                    return task
+            found: Any = _class_at(module, name) or Register.get_task_cls(family)  # it may have moved
             task = found.from_str_params(parameters)
     except Exception:  # noqa: BLE001  (any of the user's code may run; the caller falls back on what is recorded)
         return None
-    return task if isinstance(task, luigi.Task) and task.task_id == old.task_id else None
+    if not isinstance(task, luigi.Task):
+        return None
+    return task if old.task_id == task.task_id or old.task_id in [task_id for _, task_id in all_ids(task)] else None

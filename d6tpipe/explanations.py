@@ -17,7 +17,7 @@ from d6tpipe.definitions import definition
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.engine.plan import Plan
 from d6tpipe.errors import GraphError
-from d6tpipe.examiner import Examiner, joins, outputs_of, stat_of, store_of
+from d6tpipe.examiner import Examiner, joins, member_then, outputs_of, record_of, stat_of, store_of
 from d6tpipe.graphs import as_tasks, build_graph
 from d6tpipe.interfaces import Reason, ReasonKind, Standing, State
 from d6tpipe.machine import host_name
@@ -265,7 +265,10 @@ class Explanation:
     def _texts(self, reason: Reason) -> tuple[list[str] | None, list[str] | None]:
         if reason.kind is not ReasonKind.CODE or not reason.subject:
             return None, None
-        then = self._store.records.get_source(source_key(reason.subject, reason.before)) if reason.before else ""
+        then: str | None = ""
+        if reason.before:
+            name = member_then(self._record, definition(type(self.task)), reason.subject)
+            then = self._store.records.get_source(source_key(name, reason.before))
         now = self._sources.get(reason.subject) if reason.after else ""
         before, after = _lines(then), _lines(now)
         if before is not None and after is not None and _held(before)[0] != _held(after)[0]:
@@ -278,7 +281,7 @@ class Explanation:
 
     @cached_property
     def _record(self) -> Record | None:
-        return None if joins(self.task) else self._store.records.get(self.task.task_id)
+        return None if joins(self.task) else record_of(self.task)
 
     @cached_property
     def _sources(self) -> Mapping[str, str]:
@@ -642,7 +645,7 @@ class _Text:
         if any([need.task is task and need.present is False for need in about._node.needs]):
             return f"its input {name} is not there", []
         head = f"its input {name} holds other data than when this was built"
-        record, own = None if joins(task) else store_of(task).records.get(task.task_id), about._record
+        record, own = None if joins(task) else record_of(task), about._record
         if record is None or own is None or record.stage != "finished" or record.started < own.started:
             return head, []
         return head, [f"built {self._when(record)} by run {record.run_id}"]

@@ -9,7 +9,7 @@ from luigi.task import flatten
 
 from d6tpipe.engine.graph import Node
 from d6tpipe.errors import told
-from d6tpipe.examiner import Examiner, stats_of, store_of
+from d6tpipe.examiner import Examiner, record_of, stats_of, store_of
 from d6tpipe.failpoints import fail_point
 from d6tpipe.holds import PATIENCE, tell_waiting
 from d6tpipe.ledger import TaskLedger, new_run_id, take_over
@@ -127,7 +127,7 @@ def _with_digest(task: Any, view: TaskView) -> Node:
         return node_of(task, view)
     stats = stats_of(task)
     node.present = stats is not None
-    record = store_of(task).records.get(task.task_id)
+    record = record_of(task)
     if record is not None and stats == tuple([(output.size, output.mtime_ns) for output in record.outputs]):
         node.digest = record.digest
     return node

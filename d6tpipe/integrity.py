@@ -12,7 +12,7 @@ from typing import Any
 
 from d6tpipe import plugins, settings
 from d6tpipe.errors import StorageError, shown, warn
-from d6tpipe.examiner import store_of
+from d6tpipe.examiner import record_of, store_of
 
 __all__ = ["interrupted", "note_written", "verify"]
 
@@ -60,7 +60,7 @@ def verify(task: Any, path: str) -> None:
     if facts is None or _sound.get(path) == facts:
         return
     store = store_of(task)
-    record = store.records.get(task.task_id)
+    record = record_of(task)
     if record is not None and record.stage == "finished" and not record.observed:
         for output in record.outputs:
             if output.digest and store.absolute(output.path) == path and output.digest != files.digest(path):
@@ -72,7 +72,7 @@ def interrupted(task: Any) -> bool:
     """Return whether the last attempt to build a task did not come to its end: its outputs may be of two attempts."""
     if settings.stale == "ignore":  # records do not count, and no run would mend it
         return False
-    record = store_of(task).records.get(task.task_id)
+    record = record_of(task)
     return record is not None and record.stage in ("building", "saved")
 
 

@@ -32,6 +32,7 @@ from d6tpipe.examiner import (
     joins,
     outputs_of,
     parameters_of,
+    row_of,
     shelf_of,
     stat_of,
     stats_of,
@@ -48,7 +49,8 @@ from d6tpipe.tasklogs import TaskLogs
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.data import METADATA
 from d6tpipe.tasks.external import is_external
-from d6tpipe.tasks.outputs import has_older_name, locate
+from d6tpipe.tasks.older_places import has_older_name
+from d6tpipe.tasks.outputs import locate
 from d6tpipe.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -255,8 +257,7 @@ class TaskLedger:
             return State.CACHED if node.present is False else None
         known = self._examiner.known(task.__class__)
         self._examiner.settle_inputs(node)
-        records = self._held[node].records
-        row = records.load_one(task.task_family, task.task_id, self._run_id)
+        row = row_of(task, self._run_id)
         node.present, was_present = True, node.present
         if again(node, known.compared, row, stats, view):
             return State.CACHED

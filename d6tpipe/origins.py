@@ -16,9 +16,12 @@ from typing import Any
 from luigi.parameter import ParameterVisibility
 from luigi.task_register import Register
 
-from d6tpipe.errors import told
+from d6tpipe.errors import PipeError, told
+from d6tpipe.former_names import FormerName, successors
 from d6tpipe.identity import task_id_text
+from d6tpipe.predecessors import succeeding
 from d6tpipe.records import Record
+from d6tpipe.tasks.older_places import former_ids
 
 __all__ = ["IMPOSSIBLE", "POSSIBLE", "UNKNOWN", "Origins", "parameters_in"]
 
@@ -53,6 +56,10 @@ class Origins:
         answers = [(cls, *_answer(cls, record)) for cls in classes]
         if any(verdict == POSSIBLE for _, verdict, _ in answers):  # of whatever module: it may have been moved
             return POSSIBLE, ""
+        for cls, former in successors(record.family, ""):
+            verdict, why = _answer(cls, record) if former.convert is None else _converted(cls, former, record)
+            if verdict != IMPOSSIBLE:  # of what cannot be made under the new name either, the rules below say why
+                return verdict, why
         module = self._modules.get(record.module, "its module is not known")
         if isinstance(module, str):
             return UNKNOWN, module
@@ -107,7 +114,7 @@ def _answer(cls: Any, record: Record) -> tuple[str, str]:
         return IMPOSSIBLE, f"{record.family} has other parameters now: {'; '.join(changes) or 'other ones count'}"
     try:
         made = cls.from_str_params({name: text for name, text in texts.items() if name in declared})
-        if _same(made.task_id, record):
+        if _same(made.task_id, record) or any([_same(task_id, record) for _, task_id in former_ids(made)]):
             return POSSIBLE, ""
         problem = "it reads them as other values"
     except Exception as error:  # noqa: BLE001  (reported: what a parameter raises is up to its author)
@@ -115,6 +122,15 @@ def _answer(cls: Any, record: Record) -> tuple[str, str]:
     if plain and all([type(parameter).__module__ in _KNOWN_PARAMETERS for parameter in declared.values()]):
         return IMPOSSIBLE, f"{record.family} does not take its parameter values any more: {problem}"
     return UNKNOWN, f"its parameters cannot be read back: {problem}"
+
+
+def _converted(cls: Any, former: FormerName, record: Record) -> tuple[str, str]:
+    """Return whether a record has become one of a class whose parameters have changed."""
+    try:
+        made = succeeding(cls, former, parameters_in(record) or {})
+    except PipeError as error:
+        return UNKNOWN, told(error).partition("\n")[0]
+    return (IMPOSSIBLE, "") if made is None else (POSSIBLE, "")
 
 
 def _same(task_id: str, record: Record) -> bool:

@@ -76,6 +76,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "requirements_complete": "d6tpipe.taskview:requirements_complete",
         "pivot": "d6tpipe.tables:pivot",
         "plot": "d6tpipe.plots:plot",
+        "predecessors": "d6tpipe.predecessors:predecessors",
         "run": "d6tpipe.flow:run",
         "select_in": "d6tpipe.selection:select_in",
         "shipper": "d6tpipe.shipping:Shipper",

@@ -16,13 +16,14 @@ from typing import Any
 from d6tpipe import plugins
 from d6tpipe.definitions import definition
 from d6tpipe.errors import shown
-from d6tpipe.examiner import outputs_of, store_of
+from d6tpipe.examiner import outputs_of, record_of
 from d6tpipe.failpoints import fail_point
 from d6tpipe.holds import batches, held, holder, who
 from d6tpipe.origins import IMPOSSIBLE, UNKNOWN, Origins
 from d6tpipe.records import OutputRecord, Record
 from d6tpipe.stores import Store, store_at
 from d6tpipe.tasklogs import discard
+from d6tpipe.tasks.older_places import all_ids
 from d6tpipe.tasks.outputs import job_folder_name
 
 __all__ = ["JOB", "Candidate", "Removal", "everything", "impossible", "in_bytes", "is_no_file", "unneeded"]
@@ -301,9 +302,10 @@ def unneeded(root: str, tasks: Iterable[Any]) -> Removal:
     open_end = ""
     for task in tasks:
         known.add(task.task_id)
+        known.update([task_id for _, task_id in all_ids(task)])
         taken.update({os.path.normpath(output.path): shown(task) for output in outputs_of(task)})
         if definition(type(task)).dynamic:
-            record = store_of(task).records.get(task.task_id)
+            record = record_of(task)
             asked += [need.task_id for need in record.dynamic_inputs] if record is not None else []
             if not _says_what_was_asked_for(record):
                 open_end = shown(task)

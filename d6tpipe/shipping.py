@@ -206,7 +206,7 @@ def _paths_of(task: Any) -> Iterator[str]:
         return
     paths = [absolute(str(target.path)) for target in flatten(task.output()) if _is_local(target)]
     if isinstance(task, TaskData) and paths:
-        paths.append(absolute(task._meta_path()))
+        paths.append(absolute(task._meta_there()))
     yield from paths
 
 
@@ -254,7 +254,7 @@ def bring_back(task: Any, packed: Sequence[Packed]) -> dict[str, Written]:
 
 
 def _targets(task: Any) -> dict[str, Any]:
-    keys, outputs = layout(task).keys, task.output()
+    keys, outputs = layout(task).keys, task._usual_output()
     return {keys[0]: outputs} if layout(task).single else {key: outputs[key] for key in keys}
 
 
@@ -480,7 +480,7 @@ def pack(task: Any, place: str, before: Mapping[str, Any], depot: str) -> list[P
 
 
 def _output_names(task: Any) -> set[str]:
-    names = {os.path.basename(str(target.path)) for target in flatten(task.output()) if _is_local(target)}
+    names = {os.path.basename(str(target.path)) for target in flatten(task._usual_output()) if _is_local(target)}
     return {*names, os.path.basename(task._meta_path())}
 
 

@@ -17,7 +17,8 @@ import luigi
 from luigi.parameter import ParameterVisibility
 
 from d6tpipe.errors import ParameterError, PipeError, shown, told, warn
-from d6tpipe.examiner import shelf_of, store_of
+from d6tpipe.examiner import filed_as, shelf_of, store_of
+from d6tpipe.former_names import any_known
 from d6tpipe.graphs import build_graph, no_collection
 from d6tpipe.identity import FILE_NAME_BYTES, nearest
 from d6tpipe.interfaces import Standing
@@ -26,6 +27,7 @@ from d6tpipe.records import Timing
 from d6tpipe.selection import state_word
 from d6tpipe.task_values import Composite
 from d6tpipe.tasks import TaskData
+from d6tpipe.tasks.older_places import former_ids, has_former_name
 from d6tpipe.values import text
 
 __all__ = ["MetricError", "Results", "best", "cell_text", "gathered", "pivot", "table"]
@@ -442,6 +444,8 @@ class _Found:
 
     def meta_path(self, task: Any) -> str | None:
         task_id: str = task.task_id
+        if has_former_name(task):
+            return os.path.abspath(task._meta_there()) if hasattr(task, "_meta_there") else None
         if self.tail and len(task_id) + len(self.tail) <= FILE_NAME_BYTES and task_id.isascii():
             return self.prefix + task_id + self.tail
         return os.path.abspath(task._meta_path()) if hasattr(task, "_meta_path") else None
@@ -462,6 +466,9 @@ def _recorded(tasks: Sequence[Any], nodes: Sequence[Any]) -> tuple[list[float], 
             place = places[key] = _Found(task)
             by_store.setdefault(store_of(task), {}).setdefault(task.task_family, []).append(place)
         where.append(place)
+        if any_known():
+            for family, _ in former_ids(task):
+                by_store[store_of(task)].setdefault(family, [])
     for store, families in by_store.items():
         timings = store.records.timings(families)
         for place in [place for members in families.values() for place in members]:
@@ -471,7 +478,7 @@ def _recorded(tasks: Sequence[Any], nodes: Sequence[Any]) -> tuple[list[float], 
     def files() -> Iterator[tuple[int, str]]:
         unsure: dict[str, list[tuple[int, str]]] = {}  # by folder
         for number, (task, node, place) in enumerate(zip(tasks, nodes, where, strict=True)):
-            timing = place.timings.get(task.task_id)
+            timing = place.timings.get(task.task_id) or _former_timing(task, place.timings)
             if timing is not None:
                 seconds[number] = timing[0]
                 if timing[1] in _UNSETTLED:
@@ -488,6 +495,12 @@ def _recorded(tasks: Sequence[Any], nodes: Sequence[Any]) -> tuple[list[float], 
 
     metadata = _metadata(tasks, files())
     return seconds, metadata
+
+
+def _former_timing(task: Any, timings: Mapping[str, Timing]) -> Timing | None:
+    if not has_former_name(task):
+        return None
+    return timings.get(filed_as(task, lambda _, task_id: task_id in timings)[1])
 
 
 def _existing(folder: str, files: list[tuple[int, str]]) -> list[tuple[int, str]]:

@@ -14,6 +14,7 @@ from typing import Any
 import luigi
 from luigi.freezing import FrozenOrderedDict
 
+from d6tpipe.former_names import CALLED, successor_at
 from d6tpipe.task_paths import TaskPath, path_of_output
 
 __all__ = [
@@ -50,16 +51,21 @@ def task_text(task: Any) -> str:
     Two classes of one name in two modules differ. A script counts as the module of its name, so that it may be run or
     imported; a notebook is ``__main__``.
     """
-    found: str | None = task.__dict__.get("_text")  # one task is the value of many
+    names = CALLED.get()
+    found: str | None = task.__dict__.get("_text") if names is None else None  # one task is the value of many
     if found is None:
         cls = type(task)
+        former = names.get(cls) if names else None
+        called, module = (cls.__qualname__, "") if former is None else (former.name, former.module)
         parameters = task.to_str_params(only_significant=True)
         for name in getattr(task, "_ignored", tuple)():
             parameters.pop(name, None)
-        content: dict[str, Any] = {"class": cls.__qualname__, "module": _module_of(cls), "params": parameters}
+        content: dict[str, Any] = {"class": called, "module": module or _module_of(cls), "params": parameters}
         if producers := getattr(task, "_producers", ()):
             content["of"] = [json.loads(task_text(one)) for one in producers]
-        found = task.__dict__["_text"] = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        found = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        if names is None:
+            task.__dict__["_text"] = found
     return found
 
 
@@ -127,7 +133,9 @@ def object_of(found: Mapping[str, Any]) -> Any:
         for part in name.split("."):
             place = getattr(place, part)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"there is no class {name} in the module {module} ({error})") from None
+        place = successor_at(module, name)
+        if place is None:
+            raise ValueError(f"there is no class {name} in the module {module} ({error})") from None
     if not isinstance(place, type) or not issubclass(place, (luigi.Task, Composite)):
         raise ValueError(f"{module}.{name} is not a class of tasks or configs")
     made = place.from_str_params(dict(found.get("params") or {}))

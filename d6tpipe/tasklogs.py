@@ -20,10 +20,11 @@ import luigi
 from d6tpipe import plugins, settings
 from d6tpipe.capture import Captured
 from d6tpipe.errors import GraphError, StorageError, warn
-from d6tpipe.examiner import store_of
+from d6tpipe.examiner import filed_as, store_of
 from d6tpipe.identity import file_name
 from d6tpipe.interfaces import Files, Outcome, State
 from d6tpipe.stores import MEMORY, Store
+from d6tpipe.tasks.older_places import has_former_name
 
 __all__ = ["TaskLogs", "discard", "link", "log"]
 
@@ -59,7 +60,7 @@ def log(task: Any) -> str:
             facts={"got": repr(task)},
             hint="Make an instance: log(Task(...))." if isinstance(task, type) else "Ask for each.",
         )
-    path = _path(store_of(task), task.task_family, task.task_id)
+    path = _path_of(task)
     try:
         with open(path, "rb") as file:
             return file.read().decode("utf-8", "replace")
@@ -76,8 +77,16 @@ def log(task: Any) -> str:
 
 def link(task: Any) -> str:
     """Return the URL of the file that `log` reads, whether there is one or not."""
-    folder = _folder(store_of(task), task.task_family)
-    return f"{_url_of(folder)}/{quote(_name(task.task_id))}"
+    folder, name = os.path.split(_path_of(task))
+    return f"{_url_of(folder)}/{quote(name)}"
+
+
+def _path_of(task: Any) -> str:
+    """Return where what the body of a task has printed is kept: under a former name if that is what its record is."""
+    store, ids = store_of(task), (task.task_family, task.task_id)
+    if has_former_name(task):
+        ids = filed_as(task, lambda family, task_id: store.records.load_one(family, task_id) is not None)
+    return _path(store, *ids)
 
 
 @lru_cache(maxsize=64)

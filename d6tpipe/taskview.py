@@ -19,7 +19,8 @@ from d6tpipe.constructor import blueprint
 from d6tpipe.declared import class_option
 from d6tpipe.engine.graph import Graph
 from d6tpipe.errors import BuildError, GraphError, PipeError, warn
-from d6tpipe.examiner import OBSERVED, Examiner, Known, digest_together, stats_of, store_of
+from d6tpipe.examiner import OBSERVED, Examiner, Known, digest_together, filed_as, row_of, stats_of, store_of
+from d6tpipe.former_names import any_known, former_names
 from d6tpipe.hooks import may_have_hooks, submission_of
 from d6tpipe.interfaces import Evidence, Finding
 from d6tpipe.labels import marks_of
@@ -31,7 +32,8 @@ from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.base import Task
 from d6tpipe.tasks.external import declared_external, is_external, plain_option
 from d6tpipe.tasks.meta import TaskMeta
-from d6tpipe.tasks.outputs import has_older_name, layout, locate
+from d6tpipe.tasks.older_places import has_former_name, has_older_name, standing
+from d6tpipe.tasks.outputs import layout, locate
 
 __all__ = ["TaskView", "requirements_complete"]
 
@@ -130,6 +132,8 @@ class _Group:
                 rows = {key: row for key, row in known.items() if row is not None}
             else:
                 rows = records.load_hot([family], run_id or None)
+            if any_known() and isinstance(self.kind.known.definition.cls, TaskMeta):
+                rows = self._with_former(rows, run_id)
             if rows:
                 for node in self.nodes:
                     if node.digest is None:
@@ -138,6 +142,29 @@ class _Group:
                             node.digest = row[1] or None
             self.rows = rows if keep else None
         return rows
+
+    def _with_former(self, rows: dict[str, Any], run_id: str) -> dict[str, Any]:
+        """Return hot rows in which tasks without one have that of what they were under a former name."""
+        assert self.store is not None
+        records, families = self.store.records, {self.kind.family: rows}
+        run = run_id or None
+        few = len(self.nodes) <= _ONE_BY_ONE
+        found: dict[str, Any] = {}
+
+        def row(family: str, task_id: str) -> Any:
+            if few:
+                return records.load_one(family, task_id, run)
+            if family not in families:
+                families[family] = records.load_hot([family], run)
+            return families[family].get(task_id)
+
+        for node in self.nodes:
+            task = node.task
+            if task.task_id not in rows and has_former_name(task):
+                former = row(*filed_as(task, lambda *ids: row(*ids) is not None))
+                if former is not None:
+                    found[task.task_id] = former
+        return {**rows, **found} if found else rows
 
 
 def _names_digest(structure: Any) -> bytes:
@@ -176,6 +203,7 @@ class TaskView:
         self._names: dict[tuple[Any, ...], bytes] = {}
         self._kinds: dict[type, _Kind] = {}
         self._families: dict[str, type] = {}
+        self._formers: dict[str, type] = {}  # by former names
         self._complete: dict[int, bool] = {}  # answers of bulk_complete, by id of the task
         self._claims: dict[str, tuple[dict[str, Any], list[Any]]] = {}  # folder -> names taken, nodes not yet in them
 
@@ -242,7 +270,7 @@ class TaskView:
         mode = self.examiner.mode(node.task)
         if mode != "warn":
             return mode == "ignore"
-        row = store_of(node.task).records.load_one(kind.family, node.task.task_id, self.examiner.run_id or None)
+        row = row_of(node.task, self.examiner.run_id or None)
         return row is None or row[0] == "finished"
 
     def _tasks_in(self, node: Any, structure: Any) -> Sequence[Any]:
@@ -491,8 +519,23 @@ class TaskView:
                 facts={"one": _where(known), "other": _where(cls)},
                 hint="Rename one of them, or set task_namespace on it: outputs are filed under this name.",
             )
+        if any_known():
+            self._check_former(cls)
         self._kinds[cls] = kind
         return task
+
+    def _check_former(self, cls: type) -> None:
+        """Refuse a class that was called as another class of the graph is now: both would have the same outputs."""
+        self._formers.update({former.family: cls for former in former_names(cls)})
+        family: str = cls.get_task_family()  # type: ignore[attr-defined]
+        for name in (family, *[former.family for former in former_names(cls)]):
+            other, now = self._families.get(name), self._formers.get(name)
+            if other is not None and now is not None and other is not now and not _one_definition(other, now):
+                raise GraphError(
+                    f"'{name}' is a class of this graph, and a former name of another one",
+                    facts={"class": _where(other), "was called so": _where(now)},
+                    hint=f"Let nothing require the old {name} any more, or rename one of the two.",
+                )
 
     def _aggregated(self, task: Any) -> list[Any]:
         children: list[Any] = task._children()
@@ -575,10 +618,7 @@ class TaskView:
                 found = listed.issuperset(names)
             else:
                 found = all([files.exists(prefix + name) for name in names])
-            if not found and not shape.in_memory and has_older_name(node.task):
-                older = locate(node.task, older=True)[1]
-                found = all([files.exists(prefix + name) for name in older])
-            node.present = found and bool(names)
+            node.present = bool(names) and (found or standing(node.task) is not None)
 
     def _check_claims(self, folder: str, nodes: list[Any], wanted: list[tuple[str, ...]]) -> None:
         """Refuse two tasks that would write one file."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,12 @@ class Present:
         Returns the fingerprint that holds for all versions of Python; asked for only if the fast ones differ.
     members : callable
         Returns member to hash.
+    members_then : callable or None
+        Returns the members of the record as they would be called now; None: as they are.
+    codes_then : callable
+        Returns the fingerprints that the same code had when classes had former names.
+    codes_stable_then : callable
+        The same of those that hold for all versions of Python.
     version : str
     extras : mapping
     defaults : mapping of str to str
@@ -66,6 +72,9 @@ class Present:
     digest: Callable[[int], bytes] = lambda number: b""
     expired: bool = False
     age: str = ""
+    members_then: Callable[[], Mapping[str, str]] | None = None
+    codes_then: Callable[[], Collection[str]] = tuple
+    codes_stable_then: Callable[[], Collection[str]] = tuple
 
 
 def differences(record: Record, present: Present, parameters: Mapping[str, str]) -> list[Reason]:
@@ -109,10 +118,15 @@ def _of_functions(record: Record, present: Present) -> list[Reason]:
         return []
     if record.code_stable and record.code_stable == present.code_stable():
         return []
+    if record.code_fast in present.codes_then():
+        return []
+    if record.code_stable and record.code_stable in present.codes_stable_then():
+        return []
     now = present.members()
+    then = record.members if present.members_then is None else present.members_then()
     found = []
-    for name in sorted({*record.members, *now}):
-        before, after = record.members.get(name, ""), now.get(name, "")
+    for name in sorted({*then, *now}):
+        before, after = then.get(name, ""), now.get(name, "")
         if before != after:
             found.append(Reason(ReasonKind.CODE, name, before, after))
     return found or [Reason(ReasonKind.CODE, before=record.code_fast, after=present.code_fast)]

@@ -107,15 +107,41 @@ class Fingerprint:
         ``"3.11-<32 hexadecimal digits>"``.
     """
 
-    def __init__(self, walk: Walk) -> None:
+    def __init__(
+        self, walk: Walk, words: Mapping[str, str] | None = None, root: str = "", home: str | None = None
+    ) -> None:
         self._walk = walk
+        self._words = words or {}
+        self._root, self._home = root or walk.nodes[0].label, walk.nodes[0].module if home is None else home
         lines = []
         for node in walk.nodes:
             lines += [
-                part if part.__class__ is str else f"#{part.number}"
+                self._words.get(part, part) if part.__class__ is str else f"#{part.number}"
                 for part in (*node.parts, ";", *node.refs, ";", *node.inner, ";")
             ]
         self.fast = f"{PYTHON}-{digest(chr(10).join(lines).encode())}"
+
+    def called(self, names: Mapping[str, str] | None = None, root: str = "", home: str | None = None) -> Fingerprint:
+        """Return the fingerprint that the same code had when classes had other names.
+
+        Parameters
+        ----------
+        names : mapping of str to str, optional
+            Qualified name of a class that was not entered to its former one.
+        root : str, optional
+            The former qualified name of the object itself.
+        home : str, optional
+            The module where it lived; what is there, or in the module of now, is named without the module.
+        """
+        words = {f"task:{now}": f"task:{then}" for now, then in (names or {}).items()}
+        return Fingerprint(self._walk, words, root, home)
+
+    def _label(self, node: Node) -> str:
+        """Return the qualified name of a member, what belongs to the object itself below the name of that."""
+        first = self._walk.nodes[0]
+        if node.module == first.module and (node is first or node.label.startswith(f"{first.label}.")):
+            return self._root + node.label[len(first.label) :]
+        return node.label
 
     @property
     def stopped(self) -> list[type]:
@@ -130,20 +156,29 @@ class Fingerprint:
         """The name of each member: of the root's module as it is, of others after the module; numbered if twice."""
         taken: dict[str, int] = {}
         found = []
-        home = self._walk.nodes[0].module
+        homes = (self._home, self._walk.nodes[0].module)
         for node in self._walk.nodes:
-            name = node.label if node.module == home else f"{node.module}.{node.label}"
+            label = self._label(node)
+            name = label if node.module in homes else f"{node.module}.{label}"
             taken[name] = taken.get(name, 0) + 1
             found.append(name if taken[name] == 1 else f"{name}#{taken[name]}")
         return found
 
+    @property
+    def names(self) -> list[str]:
+        """The name of each member; one place stands for one member, whatever classes are called (see `called`)."""
+        return self._names
+
+    def _text(self, part: str | Node) -> str:
+        """Return a part as it counts for the hash of one member."""
+        return self._names[part.number] if isinstance(part, Node) else self._words.get(part, part)
+
     @cached_property
     def members(self) -> dict[str, str]:
         """Qualified name of each member to a short hash of it, for this minor version of Python."""
-        names = self._names
         found = {}
-        for node, name in zip(self._walk.nodes, names, strict=True):
-            parts = [part if part.__class__ is str else names[part.number] for part in [*node.parts, ";", *node.refs]]
+        for node, name in zip(self._walk.nodes, self._names, strict=True):
+            parts = [self._text(part) for part in [*node.parts, ";", *node.refs]]
             found[name] = digest("\n".join(parts).encode(), 6)
         return found
 
@@ -158,28 +193,26 @@ class Fingerprint:
                 if source is None:
                     return None
                 parts = [source.stable, *parts[1:]]
-            refs = sorted({_stable_part(part) for part in node.refs})
-            inner = map(_stable_part, node.inner)
-            lines.append("\n".join([node.label, *map(_stable_part, parts), *refs, *inner]))
+            refs = sorted({self._stable_part(part) for part in node.refs})
+            inner = map(self._stable_part, node.inner)
+            lines.append("\n".join([self._label(node), *map(self._stable_part, parts), *refs, *inner]))
         return digest("\n\n".join(sorted(lines)).encode())
+
+    def _stable_part(self, part: str | Node) -> str:
+        """Return what of a part holds for all versions: numbers of members do not."""
+        return f"#{self._label(part)}" if isinstance(part, Node) else self._words.get(part, part)
 
     def member_sources(self) -> dict[str, str]:
         """Return the normalised source of each member, or what a value consists of, one part a line."""
-        names = self._names
         found = {}
-        for node, name in zip(self._walk.nodes, names, strict=True):
-            parts = [part if part.__class__ is str else names[part.number] for part in node.parts]
+        for node, name in zip(self._walk.nodes, self._names, strict=True):
+            parts = [self._text(part) for part in node.parts]
             if node.subject.__class__ is FunctionType:
                 source = source_of(node.subject)
                 held = [f"# holds {' '.join(parts[1:])}"] if parts[1:] else []
                 parts = [source.shown if source else "# source not available", *held]
             found[name] = "\n".join(parts)
         return found
-
-
-def _stable_part(part: str | Node) -> str:
-    """Return what of a part holds for all versions: numbers of members do not."""
-    return f"#{part.label}" if isinstance(part, Node) else part
 
 
 def changed_members(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[str, str]]:

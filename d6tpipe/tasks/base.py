@@ -32,7 +32,7 @@ class _TaskId:
             return self
         values = task.__dict__
         plan = blueprint(owner)
-        found = values["task_id"] = (plan.prepared_task_id if "_init" in values else plan.task_id)(values)
+        found = values["task_id"] = (plan.id_as if "_init" in values else plan.task_id)(values)
         return found
 
 
@@ -160,6 +160,8 @@ class Task(luigi.Task, Open, metaclass=TaskMeta):
         told = {name: self.__dict__[name] for name in _LABELS if name in self.__dict__}
         if "_init" in self.__dict__:
             values["init"] = self.__dict__["_init"]
+        if any([name.convert is not None for name in plan.former_names]):  # a worker may see no records
+            told["_predecessors"] = plugins.load("services", "predecessors")(self)
         return _rebuild, (type(self), values, bind, self._own_path, self._own_flows, told)
 
     # ---- running by hand

@@ -26,7 +26,8 @@ from d6tpipe.tasks.aggregator import TaskAggregator
 from d6tpipe.tasks.base import Task
 from d6tpipe.tasks.external import is_external
 from d6tpipe.tasks.meta import ensure_folders, raw_requires
-from d6tpipe.tasks.outputs import folder, has_older_name, job_folder, layout, targets
+from d6tpipe.tasks.older_places import has_older_name, older_places, standing
+from d6tpipe.tasks.outputs import folder, job_folder, layout, targets
 from d6tpipe.tasks.unbound import class_meant, outside_a_body
 
 __all__ = ["TaskData"]
@@ -65,11 +66,15 @@ class TaskData(Task):
 
     def output(self) -> Any:
         """Return the target of the output, or the targets by name if there are several; touches only names."""
+        older = standing(self)
+        found = targets(self, None if older is None else (older.folder, older.names))
+        return found["data"] if layout(self).single else found
+
+    def _usual_output(self) -> Any:
+        """Return what ``output()`` says of a task that is being built: never where it lay before."""
+        if type(self).output is not TaskData.output:
+            return self.output()
         found = targets(self)
-        if has_older_name(self) and not all(target.exists() for target in found.values()):
-            older = targets(self, older=True)
-            if all(target.exists() for target in older.values()):
-                found = older
         return found["data"] if layout(self).single else found
 
     def outputPath(self, key: str | None = None) -> Any:
@@ -156,15 +161,19 @@ class TaskData(Task):
             if answer.strip().lower() not in ("y", "yes"):
                 return True
         found = list(flatten(self.output()))
-        if has_older_name(self):
-            found += targets(self, older=True).values()
+        places = list(older_places(self)) if has_older_name(self) else []
+        for place in places:
+            found += targets(self, (place.folder, place.names)).values()
         for target in found:
             if hasattr(target, "invalidate"):
                 target.invalidate()
             elif target.exists():
                 target.remove()
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            shutil.rmtree(job_folder(self))
+        extra = [job_folder(self)]
+        extra += [os.path.join(place.folder, file_name(place.task_id, "job", "files")) for place in places]
+        for path in extra:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                shutil.rmtree(path)
         return True
 
     # ---- saving
@@ -515,12 +524,22 @@ class TaskData(Task):
         return found
 
     def _meta_path(self) -> str:
+        return os.path.join(folder(self), self._meta_name(self.task_id))
+
+    def _meta_name(self, task_id: str) -> str:
         # d6tflow: the name that an output "meta" would have, its last suffix replaced
-        name = f"{self.task_id}-meta" if settings.save_with_param and getattr(self, "save_attrib", True) else "meta"
+        name = f"{task_id}-meta" if settings.save_with_param and getattr(self, "save_attrib", True) else "meta"
         name = PurePath(f"{name}.{self.target_ext}").with_suffix(".pickle").name
-        if len(os.fsencode(name)) > FILE_NAME_BYTES:
-            name = file_name(self.task_id, "meta", "pickle")
-        return os.path.join(folder(self), name)
+        return name if len(os.fsencode(name)) <= FILE_NAME_BYTES else file_name(task_id, "meta", "pickle")
+
+    def _meta_there(self) -> str:
+        """Return where the metadata are that belong to the outputs: beside them."""
+        place = standing(self)
+        if place is not None:
+            path = os.path.join(place.folder, self._meta_name(place.file_id))
+            if place.task_id != self.task_id or os.path.exists(path):
+                return path
+        return self._meta_path()
 
     # ---- d6tflow's file sharing; see `d6tpipe.pipes`
 
@@ -717,7 +736,7 @@ def _load_meta(task: Any) -> Any:
             facts={"requirement": repr(task)},
             hint="Only d6tpipe's own tasks (TaskData) hold metadata.",
         )
-    path = task._meta_path()
+    path = task._meta_there()  # type: ignore[attr-defined]
     try:
         with open(path, "rb") as stream:
             return pickle.load(stream)

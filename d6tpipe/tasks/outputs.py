@@ -26,6 +26,7 @@ __all__ = [
     "localized",
     "locate",
     "mirrored",
+    "names_of",
     "original",
     "out_of_mirror",
     "root_of",
@@ -246,21 +247,21 @@ def out_of_mirror(path: str, mirror: str) -> str:
     return os.sep + path[len(start) :] if path.startswith(start) else path
 
 
-def folder_of(task: Any, plan: Blueprint, where: str | None) -> str:
-    """Return the folder of the outputs of a task, or of its class; `where` is the data folder its workflow says."""
+def folder_of(task: Any, plan: Blueprint, where: str | None, family: str | None = None) -> str:
+    """Return the folder of the outputs of a task, or of its class; `where` is the data folder its workflow says.
+
+    With `family`, as if the class were called so.
+    """
     group = option(task, plan, "task_group")
     pieces = [_root(task, plan, where)]
     if group is not None:
         pieces.append(f"group={group}")
-    pieces.append(str(option(task, plan, "target_dir", plan.family.split("_")[0])))
+    pieces.append(str(option(task, plan, "target_dir", (family or plan.family).split("_")[0])))
     return os.path.normpath(os.path.join(*pieces))
 
 
-def locate(task: Any, older: bool = False) -> tuple[str, tuple[str, ...]]:
-    """Return the folder and the file names of a task's outputs, in the order of its keys; touches nothing.
-
-    With `older`, the names that d6tflow would have given (see `Blueprint.older_task_id`).
-    """
+def locate(task: Any) -> tuple[str, tuple[str, ...]]:
+    """Return the folder and the file names of a task's outputs, in the order of its keys; touches nothing."""
     plan = blueprint(task.__class__)
     shape: Layout | None = plan.outputs
     if shape is None or "_moved" in task.__dict__:
@@ -273,20 +274,18 @@ def locate(task: Any, older: bool = False) -> tuple[str, tuple[str, ...]]:
         where = task._key[1]
         known = shape.folders.get(where)
         place = known if known is not None else shape.folders.setdefault(where, folder_of(task, plan, where))
+    return place, names_of(shape, task.task_id)
+
+
+def names_of(shape: Layout, task_id: str) -> tuple[str, ...]:
+    """Return the file names of the outputs of a task with this id, in the order of the keys."""
     if not (shape.named and settings.save_with_param):
-        return place, tuple([tail[1:] for tail in shape.tails])
-    task_id: str = (plan.older_task_id(task.__dict__) if older else None) or task.task_id
+        return tuple([tail[1:] for tail in shape.tails])
     if len(task_id) + shape.longest <= FILE_NAME_BYTES and task_id.isascii():
         if len(shape.tails) == 1:
-            return place, (task_id + shape.tails[0],)
-        return place, tuple([task_id + tail for tail in shape.tails])
-    return place, tuple([file_name(task_id, key, kind[1]) for key, kind in zip(shape.keys, shape.kinds, strict=True)])
-
-
-def has_older_name(task: Any) -> bool:
-    """Return whether d6tflow would have written the task under another id, because of how values were spelt."""
-    plan = blueprint(type(task))
-    return bool(plan.older_texts) and plan.older_task_id(task.__dict__) is not None
+            return (task_id + shape.tails[0],)
+        return tuple([task_id + tail for tail in shape.tails])
+    return tuple([file_name(task_id, key, kind[1]) for key, kind in zip(shape.keys, shape.kinds, strict=True)])
 
 
 def target_at(kind: Any, path: str) -> Any:
@@ -296,10 +295,10 @@ def target_at(kind: Any, path: str) -> Any:
     return kind(Path(path))
 
 
-def targets(task: Any, older: bool = False) -> dict[str, Any]:
-    """Return the targets of a task by key."""
+def targets(task: Any, at: tuple[str, tuple[str, ...]] | None = None) -> dict[str, Any]:
+    """Return the targets of a task by key; with a folder and file names, those of the outputs that lie there."""
     shape = layout(task)
-    place, names = locate(task, older)
+    place, names = at or locate(task)
     return {
         key: target_at(kind[0], f"{place}{os.sep}{name}")
         for key, kind, name in zip(shape.keys, shape.kinds, names, strict=True)
