@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from d6tpipe.callbacks import on
     from d6tpipe.catalogs import catalog, clean
     from d6tpipe.configs import Config, Init, insignificant
+    from d6tpipe.emissions import watch
     from d6tpipe.explanations import explain
     from d6tpipe.external_files import ExternalFile, glob
     from d6tpipe.former_names import migrates_from, renamed_from
@@ -123,6 +124,7 @@ __all__ = [
     "taskflow_upstream",
     "tasks",
     "utils",  # noqa: F405
+    "watch",
     "zipped",
 ]
 
@@ -156,6 +158,7 @@ _FUNCTIONS = {
     "glob": "external_files",
     "migrates_from": "former_names",
     "renamed_from": "former_names",
+    "watch": "emissions",
     "zipped": "points",
     "Token": "tokens",
 }

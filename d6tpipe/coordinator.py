@@ -17,6 +17,7 @@ from d6tpipe.callbacks import handlers
 from d6tpipe.cancellation import terminable
 from d6tpipe.capture import SHOW_CAPTURE, PythonCapture
 from d6tpipe.dispatch import Choice, Dispatcher
+from d6tpipe.emissions import follower_of
 from d6tpipe.engine.build import build
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.engine.limits import Limits
@@ -112,6 +113,7 @@ class Coordinator:
         self._dispatcher: Dispatcher | None = None
         self._bar: Any = None
         self._mirror: Any = None
+        self._follower: Any = None
 
     @property
     def examiner(self) -> Examiner:
@@ -152,6 +154,8 @@ class Coordinator:
         reporters: list[Callable[[Event], Any]] = [_luigi_events(graph, self.goals)] if _has_handlers() else []
         reporters += [bar] if bar is not None else []
         reporters += [] if mirror is None else [mirror]
+        follower = self._follower = follower_of(run_id, intake is not None)
+        reporters += [] if follower is None else [follower]  # before those who are told of the end of a task
         reporters += handlers() if intake is None else [_tell_handlers]
         reporters += options.callbacks or ()
 
@@ -191,7 +195,13 @@ class Coordinator:
                     mirror.start()
                 self._plan.limit(Limits(_limits(options.resources), lambda name: dispatcher.offers(name) or 1))
                 self._adopt_frozen(graph.order)
-                with bar or nullcontext(), capture:  # in this order: the bar's own drawing goes past the capture
+                if follower is not None:
+                    follower.look_back(graph.order)
+                with (
+                    bar or nullcontext(),
+                    follower or nullcontext(),
+                    capture,
+                ):  # in this order: the bar's own drawing goes past the capture
                     build(
                         graph,
                         self._plan,
@@ -225,6 +235,8 @@ class Coordinator:
             self._bar.expect(len(self._plan.nodes))
         if self._mirror is not None:
             self._mirror.watch()
+        if self._follower is not None:
+            self._follower.look_back(added)
 
     def _adopt_frozen(self, nodes: Iterable[Node]) -> None:
         self._ledger.adopt(node for node in nodes if node.state is State.FROZEN)

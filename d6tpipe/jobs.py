@@ -19,7 +19,9 @@ from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
 from d6tpipe import plugins
+from d6tpipe.cards import put
 from d6tpipe.declared import class_option
+from d6tpipe.emissions import emit
 from d6tpipe.errors import ParameterError, StorageError, shown, told
 from d6tpipe.graphs import tags
 from d6tpipe.interfaces import Outcome, State
@@ -130,6 +132,50 @@ class Job:
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    def report(self, content: Any, title: str | None = None) -> Path:
+        """Put something on show for whoever looks at the run: a card of its report.
+
+        Parameters
+        ----------
+        content : matplotlib figure, pandas.DataFrame, pandas.Series, str or object with ``_repr_html_``
+            Text is Markdown. Of a frame the first 1000 rows are shown.
+        title : str, optional
+
+        Returns
+        -------
+        pathlib.Path
+            The file, in the folder ``report`` of `dir`: PNG, HTML or Markdown.
+
+        Raises
+        ------
+        ParameterError
+            It is none of these.
+        """
+        return put(self._task, self.dir, content, title)
+
+    # ---- what it has to tell
+
+    def emit(self, name: str, /, **data: Any) -> None:
+        """Tell something before the body ends, to whoever waits for it with `d6tpipe.watch`.
+
+        Parameters
+        ----------
+        name : str
+            "checkpoint", say.
+        **data
+            What JSON can hold, and paths.
+
+        Raises
+        ------
+        ParameterError
+            Something that JSON cannot hold.
+
+        Effects
+        -------
+        A line in a file in `dir`: who runs a flow in which the task is complete is told again.
+        """
+        emit(self._task, self.dir, name, data, self.attempt, self.run_id)
 
     # ---- how far it is
 

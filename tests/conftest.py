@@ -12,6 +12,7 @@ import pytest
 from luigi.task_register import Register
 
 import d6tpipe
+from d6tpipe import former_names
 from d6tpipe.tasks.outputs import stand_in
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +30,7 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """
     home = tmp_path_factory.mktemp("work")
     before_cwd, before_env, before_path = os.getcwd(), dict(os.environ), list(sys.path)
-    before_classes = set(Register._reg)
+    before_classes, before_names = set(Register._reg), list(former_names._known)
     os.chdir(home)
     forget_settings()
     stand_in(None)  # a test may have made a worker of this process
@@ -43,6 +44,7 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         sys.path[:] = before_path
         forget_modules_below(tmp_path_factory.getbasetemp())
         forget_task_classes(before_classes)
+        former_names._known[:] = before_names
         forget_settings()
         d6tpipe.cache.data.clear()
 

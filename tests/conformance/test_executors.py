@@ -282,6 +282,15 @@ class Saves(d6tpipe.tasks.TaskPickle):
             with open(os.path.join(LOG, "saves"), "w") as log:
                 log.write(str(asked))
 
+class Emits(d6tpipe.tasks.TaskPickle):
+    waits = d6tpipe.BoolParameter(default=True)
+    def run(self):
+        for step in range(3):
+            self.job.emit("step", step=step)
+            while self.waits and not os.path.exists(os.path.join(LOG, f"heard-{step}")):
+                time.sleep(0.005)
+        self.save(1)
+
 class Patient(d6tpipe.tasks.TaskPickle):
     i = d6tpipe.IntParameter()
     def run(self):
@@ -538,6 +547,21 @@ def test_a_body_whose_time_is_up_can_save_what_it_has(flow: Any, executor: Any, 
     result = run(flow.Saves(), executor)
     assert result.counts == {"timeout": 1}
     assert "longer than 1 s (worker_timeout)" in Path(flow.LOG, "saves").read_text()
+
+
+def test_what_a_body_emits_is_told_while_it_goes_on(flow: Any, executor: Any, remote: bool) -> None:
+    told: list[Any] = []
+
+    def hear(emission: Any) -> None:
+        told.append((emission.data["step"], emission.replayed))
+        Path(flow.LOG, f"heard-{emission.data['step']}").write_text("")
+
+    task = flow.Emits(waits=not remote)  # from there emissions come with the outputs
+    with d6tpipe.watch(flow.Emits, "step", hear):
+        assert run(task, executor).ok
+        assert told == [(0, False), (1, False), (2, False)]
+        run(task, executor)
+    assert told[3:] == [(0, True), (1, True), (2, True)]
 
 
 def test_a_session_is_asked_for_more_while_bodies_run(flow: Any, executor: Any) -> None:

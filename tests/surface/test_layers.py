@@ -73,6 +73,8 @@ LAYERS = {
     "d6tpipe.sweeps": (1, "declarations"),
     "d6tpipe.caches": (2, "call"),
     "d6tpipe.callbacks": (2, "call"),
+    "d6tpipe.cards": (2, "call"),
+    "d6tpipe.emissions": (2, "call"),
     "d6tpipe.jobs": (2, "call"),
     "d6tpipe.typed": (1, "declarations"),
     "d6tpipe.configs": (1, "declarations"),
