@@ -81,6 +81,8 @@ class Frame:
         How long the body may take, and `begun`: when it began, by the monotonic clock.
     job : jobs.Job or None
         What the body has as ``self.job``, once it has asked for it.
+    told : list of interfaces.Event
+        On a worker: what has happened in runs that the body has started, for those who wait for it elsewhere.
     """
 
     __slots__ = (
@@ -100,6 +102,7 @@ class Frame:
         "seconds",
         "stale",
         "task",
+        "told",
         "written",
     )
 
@@ -126,6 +129,7 @@ class Frame:
         self.seconds: float | None = None
         self.begun = 0.0
         self.job: Any = None
+        self.told: list[Any] = []
 
 
 BINDING: ContextVar[Binding | None] = ContextVar("d6tpipe_binding", default=None)

@@ -9,11 +9,12 @@ from typing import Any
 
 import luigi
 
+from d6tpipe.binding import FRAME
 from d6tpipe.errors import ParameterError, shown, told, warn
 from d6tpipe.identity import nearest
 from d6tpipe.interfaces import Event, EventKind
 
-__all__ = ["Handler", "handlers", "is_told", "name_of", "on", "quiet", "silence", "test_of"]
+__all__ = ["Handler", "handlers", "is_told", "name_of", "on", "quiet", "silence", "tell", "test_of"]
 
 _handlers: list[Handler] = []
 _quiet: ContextVar[bool] = ContextVar("d6tpipe_quiet", default=False)
@@ -135,9 +136,23 @@ def is_told() -> bool:
     return not (_is_worker or _quiet.get())
 
 
-def handlers() -> list[Handler]:
-    """Return those that are to be told of a run that begins now."""
-    return list(_handlers) if is_told() else []
+def handlers() -> list[Callable[[Event], Any]]:
+    """Return those that are to be told of a run that begins now.
+
+    On a worker that is the body that has begun it: what it is told travels to the process that coordinates.
+    """
+    if is_told():
+        return list(_handlers)
+    frame = None if _quiet.get() else FRAME.get()
+    while frame is not None and frame.outer is not None:
+        frame = frame.outer
+    return [] if frame is None else [frame.told.append]
+
+
+def tell(event: Event) -> None:
+    """Tell those who wait for events now."""
+    for handler in handlers():
+        handler(event)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import luigi
 
 from d6tpipe import settings
 from d6tpipe.bodies import BodyRunner, failure_of, missing_input
-from d6tpipe.callbacks import handlers
+from d6tpipe.callbacks import handlers, tell
 from d6tpipe.cancellation import terminable
 from d6tpipe.capture import SHOW_CAPTURE, PythonCapture
 from d6tpipe.dispatch import Choice, Dispatcher
@@ -156,7 +156,7 @@ class Coordinator:
         reporters += [] if mirror is None else [mirror]
         follower = self._follower = follower_of(run_id, intake is not None)
         reporters += [] if follower is None else [follower]  # before those who are told of the end of a task
-        reporters += handlers() if intake is None else [_tell_handlers]
+        reporters += handlers() if intake is None else [tell]  # also those who wait since a moment ago
         reporters += options.callbacks or ()
 
         def report(event: Event) -> None:
@@ -261,12 +261,6 @@ def _limits(given: Mapping[str, float] | None) -> dict[str, float]:
 
 def _quiet(event: Event) -> None:
     """Tell nobody."""
-
-
-def _tell_handlers(event: Event) -> None:
-    """Tell those that wait for events now, be it since before the run or since a moment ago."""
-    for handler in handlers():
-        handler(event)
 
 
 def _log(failure: Failure) -> None:

@@ -27,7 +27,7 @@ import cloudpickle
 from d6tpipe import cache, cancellation, settings
 from d6tpipe.binding import LOADING
 from d6tpipe.bodies import BodyRunner, failure_of
-from d6tpipe.callbacks import silence
+from d6tpipe.callbacks import silence, tell
 from d6tpipe.capture import Captured, DescriptorCapture, PythonCapture
 from d6tpipe.definitions import definition
 from d6tpipe.errors import BodyError, DeclarationError, TaskCancelled, told
@@ -36,7 +36,7 @@ from d6tpipe.executors import worker_process
 from d6tpipe.executors.processes import ProcessExecutor
 from d6tpipe.executors.shared import GRACE, LONGEST_GRACE, CodeMismatch
 from d6tpipe.hooks import surroundings
-from d6tpipe.interfaces import Failure, Outcome, State, Status
+from d6tpipe.interfaces import Event, Failure, Outcome, State, Status
 from d6tpipe.jobs import Receipt, in_own_folder, seed_of
 from d6tpipe.machine import host_name, this_process
 from d6tpipe.payloads import loaded_classes, memory_paths
@@ -80,6 +80,8 @@ class TaskResult:
         What the body has printed, warned and logged.
     files : list of Packed
         What it has saved, where the worker does not see the data folder.
+    told : bytes
+        Events of runs that the body has started, pickled.
     """
 
     state: State
@@ -96,6 +98,7 @@ class TaskResult:
     peak_memory: int = 0
     captured: Captured | None = None
     files: list[Packed] = field(default_factory=list)
+    told: bytes = b""
 
     def __reduce__(self) -> tuple[Any, ...]:  # shorter than by name
         return TaskResult, tuple(self.__dict__.values())
@@ -478,6 +481,9 @@ def _check_code(task: Any, code: tuple[str, str]) -> None:
 def _receipt(place: _Run, body: Any, outcome: Outcome, keep: bool) -> TaskResult:
     result = TaskResult(outcome.state, outcome.seconds, dict(outcome.written))
     result.host, result.pid, result.peak_memory = host_name(), os.getpid(), _peak_memory()
+    if body.frame.told:
+        result.told = _pickled_events(body.frame.told)
+        body.frame.told = []
     if outcome.suspension is not None:
         result.asked = cloudpickle.dumps(list(outcome.suspension.requirements))
         if keep:
@@ -496,7 +502,7 @@ def _receipt(place: _Run, body: Any, outcome: Outcome, keep: bool) -> TaskResult
             result.state = State.FAILED
     result.captured = outcome.captured
     if outcome.failure is not None:
-        result.error, result.traceback = _pickled_error(outcome.failure), outcome.failure.traceback
+        result.error, result.traceback = _pickled_error(outcome.failure.error), outcome.failure.traceback
     return result
 
 
@@ -519,8 +525,14 @@ def _memory_of(tasks: list[Any]) -> list[tuple[str, Any, bytes]]:
     return found
 
 
-def _pickled_error(failure: Failure) -> bytes:
-    error = failure.error
+def _pickled_events(events: list[Event]) -> bytes:
+    for event in events:
+        if event.error is not None:
+            event.error = pickle.loads(_pickled_error(event.error))
+    return cloudpickle.dumps(events)
+
+
+def _pickled_error(error: BaseException) -> bytes:
     trace, cause, context = error.__traceback__, error.__cause__, error.__context__
     try:
         data = cloudpickle.dumps(error)
@@ -536,6 +548,8 @@ def _pickled_error(failure: Failure) -> bytes:
 def outcome_of(task: Any, result: TaskResult) -> Outcome:
     """Return what a receipt means for the engine; values in memory and files that came with it are put in place.
 
+    Who waits for events is told those of runs that the body has started.
+
     Raises
     ------
     StorageError
@@ -547,6 +561,8 @@ def outcome_of(task: Any, result: TaskResult) -> Outcome:
         result.memory = [(names.get(path, path), stamp, data) for path, stamp, data in result.memory]
     for path, stamp, data in result.memory:
         cache.restore(path, pickle.loads(data), stamp)
+    for event in pickle.loads(result.told) if result.told else ():
+        tell(event)
     failure = None
     if result.error:
         error = pickle.loads(result.error)

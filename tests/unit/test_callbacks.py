@@ -117,6 +117,32 @@ def test_a_handler_can_be_removed_and_be_a_decorator(told: list[str]) -> None:
     assert told[-1] == "decorated" and callable(tell)
 
 
+class Inner(dp.tasks.TaskPickle):
+    n = dp.IntParameter()
+
+    def run(self) -> None:
+        if self.n == 2:
+            raise ValueError("inner")
+        self.save(self.n)
+
+
+class Starts(dp.tasks.TaskPickle):
+    def run(self) -> None:
+        dp.run([Inner(n=1), Inner(n=2)], abort=False, execution_summary=False)
+        dp.run([Inner(n=1), Inner(n=3)], execution_summary=False)
+        self.save(1)
+
+
+@pytest.mark.parametrize(("executor", "workers"), [("serial", 1), ("threads", 2), ("processes", 2), ("loky", 2)])
+def test_runs_that_bodies_start_are_told_once_wherever_they_are(executor: str, workers: int, told: list[str]) -> None:
+    errors: list[BaseException] = []
+    dp.on(Inner, "completed", note(told))
+    dp.on(Inner, "failed", lambda event: errors.append(event.error))
+    dp.run(Starts(), executor=executor, workers=workers)
+    assert told == ["completed Inner(n=1)", "completed Inner(n=3)"]
+    assert [str(error) for error in errors] == ["inner"] and isinstance(errors[0], ValueError)
+
+
 def test_what_a_function_raises_is_a_warning_and_the_others_are_told(told: list[str]) -> None:
     def breaks(event: Any) -> None:
         raise KeyError("mail")
