@@ -161,6 +161,7 @@ class Survey:
     """
 
     _ledger: TaskLedger
+    _metadata: dict[Node, str] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     left: list[tuple[Node, str]] = field(default_factory=list)
     fresh: int = 0
@@ -194,10 +195,7 @@ class Survey:
         return accepted
 
     def _write(self, store: Store, node: Node) -> None:
-        record = self._ledger.record(node, None, 0.0)
-        record.accepted = True
-        node.digest = record.digest
-        store.records.write([record])
+        store.records.write([self._ledger.accepted(node, self._metadata.get(node, ""))])
 
 
 def survey(tasks: Any, upstream: bool = True) -> Survey:
@@ -237,6 +235,7 @@ def survey(tasks: Any, upstream: bool = True) -> Survey:
                 continue
             node.digest = examiner.digest_of(node)
             found.nodes.append(node)
+            found._metadata[node] = found._ledger.metadata(node)
             if node.digest != before or _has_no_digest(node.task):
                 changed.add(node)
     return found

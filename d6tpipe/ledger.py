@@ -17,7 +17,7 @@ from functools import lru_cache
 from time import monotonic, perf_counter, time
 from typing import TYPE_CHECKING, Any
 
-from d6tpipe import settings
+from d6tpipe import plugins, settings
 from d6tpipe.binding import FRAME
 from d6tpipe.engine.freshness import again
 from d6tpipe.engine.freshness import expected_seal as expected
@@ -32,6 +32,7 @@ from d6tpipe.examiner import (
     joins,
     outputs_of,
     parameters_of,
+    record_of,
     row_of,
     shelf_of,
     stat_of,
@@ -367,12 +368,25 @@ class TaskLedger:
 
     def adopt(self, nodes: Iterable[Any]) -> None:
         """Record the outputs of nodes as valid as they are."""
-        for node in nodes:
-            if not joins(node.task) and not is_external(node.task):
-                record = self.record(node, None, 0.0, ran=False)
-                record.accepted = True
-                node.digest = record.digest
-                self._write(node, record)
+        kept = [node for node in nodes if not joins(node.task) and not is_external(node.task)]
+        digests = [self.metadata(node) for node in kept]  # first: to read a record writes those that wait
+        for node, metadata in zip(kept, digests, strict=True):
+            self._write(node, self.accepted(node, metadata, ran=False))
+
+    def accepted(self, node: Any, metadata: str, ran: bool = True) -> Record:
+        """Return the record of a task whose outputs are valid as they are; see `record`. Sets ``node.digest``."""
+        record = self.record(node, None, 0.0, ran=ran)
+        record.accepted, record.metadata = True, metadata
+        node.digest = record.digest
+        return record
+
+    def metadata(self, node: Any) -> str:
+        """Return the digest of the metadata that a task has now; empty if none are recorded of it."""
+        record = record_of(node.task, self._run_id)
+        if record is None or not record.metadata:
+            return ""
+        files, path = plugins.load("files", "local"), node.task._meta_there()
+        return files.digest(path).hex() if files.exists(path) else ""
 
     def _write_if_unchanged(self, node: Any, record: Record) -> None:
         """Write a record that says nothing new, unless somebody is building the task or has built it meanwhile."""

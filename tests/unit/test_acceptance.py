@@ -156,6 +156,35 @@ def test_without_accepting_the_same_tasks_run_again(changed):
     assert ["Get"] == rerun(Plot())
 
 
+def test_what_needs_a_task_with_metadata_need_not_run_after_it_was_accepted():
+    class Scored(d6tpipe.tasks.TaskPickle):
+        depends_on = [d6tpipe.env("D6TPIPE_TEST_ACCEPT")]
+
+        def run(self):
+            self.save(1)
+            self.saveMeta({"score": 2})
+
+    @d6tpipe.requires(Scored)
+    class Uses(d6tpipe.tasks.TaskPickle):
+        def run(self):
+            self.save(self.metaLoad()["score"])
+
+    d6tpipe.run(Uses())
+    for way in ("accept", "freeze"):
+        os.environ["D6TPIPE_TEST_ACCEPT"] = way
+        if way == "accept":
+            assert d6tpipe.accept(Scored()) == [Scored()]
+        else:
+            d6tpipe.run(Scored(), freeze=Scored)
+        states = d6tpipe.run(Uses(), stale="rerun").states
+        assert set(states.values()) == {State.FRESH}, way
+    Scored().saveMeta({"score": 3})  # edited by hand: other data
+    os.environ["D6TPIPE_TEST_ACCEPT"] = "again"
+    d6tpipe.accept(Scored())
+    assert d6tpipe.run(Uses(), stale="rerun").states[Uses()] == State.BUILT
+    assert Uses().outputLoad() == 3
+
+
 def test_outputs_from_before_there_were_records_are_accepted():
     d6tpipe.run(Plot())
     d6tpipe.forget(Plot(), upstream=True)
