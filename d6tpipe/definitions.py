@@ -32,12 +32,13 @@ from d6tpipe.fingerprint.source import file_of
 from d6tpipe.former_names import FORMER, former_names
 from d6tpipe.hooks import HOOKS
 from d6tpipe.records import Record
+from d6tpipe.task_values import configs_of
 from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.meta import TaskMeta
 from d6tpipe.tasks.unbound import binds
 from d6tpipe.values import text
 
-__all__ = ["Definition", "definition", "same_module"]
+__all__ = ["Definition", "definition", "held_classes", "may_hold", "same_module"]
 
 # Says when, where and after what a task runs: not what comes out. Not here: `input`, `inputLoad`, `save` and their kin,
 # which a body calls.
@@ -65,13 +66,15 @@ _CALLED = "abc"
 """What Python takes for the module of a class that was made by a call, ``type(Base)(name, bases, attributes)``."""
 
 
-def definition(cls: type) -> Definition:
+def definition(cls: type, held: tuple[type, ...] = ()) -> Definition:
     """Return what a class says that its results depend on, as things are now.
 
     Parameters
     ----------
     cls : type
         A subclass of ``luigi.Task``, one of ours or plain.
+    held : tuple of type
+        Classes of configs whose code counts, too; see `held_classes`.
 
     Returns
     -------
@@ -92,10 +95,23 @@ def definition(cls: type) -> Definition:
     -----
     First sight of a class with 18 members: about 0.2 ms; again: some 10 us.
     """
-    known = _known.get(cls)
+    key = (cls, held) if held else cls
+    known = _known.get(key)
     if known is None or known.code is None or _fingerprint(cls, known.skip) is not known.code:
-        known = _known[cls] = _Known(cls)
+        known = _known[key] = _Known(cls, held)
     return known.definition()
+
+
+def may_hold(cls: type) -> bool:
+    """Return whether tasks of a class have parameters that hold configs."""
+    return isinstance(cls, TaskMeta) and bool(blueprint(cls).configs_in)
+
+
+def held_classes(task: Any) -> tuple[type, ...]:
+    """Return the classes of what a task holds, configs and what runs before its body, that its class does not name."""
+    found = {type(one) for one in configs_of(task, blueprint(type(task)).configs_in)}
+    more = found.difference(_config_classes(type(task)))
+    return tuple(sorted(more, key=lambda one: (one.__module__, one.__qualname__)))
 
 
 class Definition:
@@ -211,8 +227,9 @@ class Definition:
 class _Known:
     """What was found out about a class; holds as long as its code is the same object."""
 
-    def __init__(self, cls: type) -> None:
+    def __init__(self, cls: type, held: tuple[type, ...] = ()) -> None:
         task_class: Any = cls
+        self.held = held
         self.cls, self.family = cls, task_class.get_task_family()
         self.module = _module_of(cls)
         self.options = class_options(cls)
@@ -229,7 +246,7 @@ class _Known:
 
     def facts(self) -> list[watched.Fact]:
         # What a config does is code of the task that holds it, though no name in the body leads there.
-        wanted: list[Any] = list(_config_classes(self.cls)) if self.ours else []
+        wanted: list[Any] = [*_config_classes(self.cls), *self.held] if self.ours else []
         owner = self.options.owner
         if "depends_on" in self.options.names:
             named = vars(owner)["depends_on"]  # not as it was read: it may be a list that grows
@@ -244,7 +261,7 @@ class _Known:
         return last
 
 
-_known: dict[type, _Known] = {}
+_known: dict[Any, _Known] = {}
 _warned: set[tuple[str, str]] = set()
 
 

@@ -23,7 +23,7 @@ from luigi.task_register import Register
 from d6tpipe import cache, plugins, settings
 from d6tpipe.binding import binding_for, bound
 from d6tpipe.constructor import blueprint
-from d6tpipe.definitions import Definition, definition, same_module
+from d6tpipe.definitions import Definition, definition, held_classes, may_hold, same_module
 from d6tpipe.engine.differences import CLASS_KINDS, Present, differences, of_outputs
 from d6tpipe.engine.freshness import expected_seal, joined_digest
 from d6tpipe.fingerprint.source import same_source
@@ -66,14 +66,16 @@ class Known:
         "ignore", "warn", "rerun" or "frozen".
     code : bytes
         What seals of its tasks begin with, if nothing has changed.
+    holds : bool
+        Its tasks may hold configs, whose classes count, too.
     good, bad : list of bytes, dict of bytes to reasons
         What else they may begin with: under which nothing has changed either, or just these things.
     """
 
-    __slots__ = ("bad", "code", "definition", "good", "mode")
+    __slots__ = ("bad", "code", "definition", "good", "holds", "mode")
 
     def __init__(self, found: Definition, mode: str) -> None:
-        self.definition, self.mode = found, mode
+        self.definition, self.mode, self.holds = found, mode, may_hold(found.cls)
         boot, durable = found.code + boot_tag(), found.code + _DURABLE_TAG
         self.code, other = (durable, boot) if settings.durable else (boot, durable)
         self.good = [other]
@@ -110,7 +112,7 @@ class Examiner:
 
     def __init__(self, policy: Policy, run_id: str = "") -> None:
         self.policy, self.run_id = policy, run_id
-        self._known: dict[type, Known] = {}
+        self._known: dict[Any, Known] = {}
         self.pruned: set[Any] = set()
         self.quiet: dict[Store, int] = {}  # how much others had written when this looked first
         self.renewed: dict[Any, Record] = {}
@@ -127,6 +129,21 @@ class Examiner:
                     self.known(asked)
         return found
 
+    def known_of(self, task: Any) -> Known:
+        """Return what is known of the class of a task, and of those of the configs that it holds."""
+        cls = task.__class__
+        known = self._known.get(cls) or self.known(cls)
+        if not known.holds and "_init" not in task.__dict__:
+            return known
+        held = held_classes(task)
+        if not held:
+            return known
+        found = self._known.get((cls, held))
+        if found is None:
+            says = definition(cls, held)
+            found = self._known[cls, held] = Known(says, known.mode)
+        return found
+
     def mode(self, task: Any) -> str:
         """Return what staleness means for a task."""
         mode = self.known(task.__class__).mode
@@ -136,7 +153,7 @@ class Examiner:
 
     def examine(self, node: Any, row: Any, stats: Stats | None) -> Finding:
         """Compare the record of a task with how things are; see `interfaces.TaskView.examine`."""
-        known = self.known(node.task.__class__)
+        known = self.known_of(node.task)
         self.settle_inputs(node)
         if stats is not None and row[0] == "finished" and not known.looks_closer:
             for code in (known.code, *known.good):
@@ -270,7 +287,7 @@ class Examiner:
         None if something that it needs cannot be told by its content.
         """
         self.settle_inputs(node)
-        return expected_seal(node, self.known(node.task.__class__).code, ())
+        return expected_seal(node, self.known_of(node.task).code, ())
 
     def digest_of(self, node: Any) -> bytes | None:
         """Return the digest of what a node's outputs hold now; None if it has yet to be built.

@@ -39,7 +39,7 @@ class HandRun:
         self._run_id = new_run_id()
         self._begin = perf_counter()
         self._examiner = Examiner(Policy(), self._run_id)
-        self._examiner.known(type(task))  # before the body changes what its code looks at
+        self._examiner.known_of(task)  # before the body changes what its code looks at
         self._store = store_of(task)
         self._records = self._store.records
         self._locked = False

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from d6tpipe import plugins, settings
 from d6tpipe.binding import FRAME
+from d6tpipe.definitions import Definition
 from d6tpipe.engine.freshness import again
 from d6tpipe.engine.freshness import expected_seal as expected
 from d6tpipe.errors import told
@@ -26,6 +27,7 @@ from d6tpipe.examiner import (
     DURABLE,
     OBSERVED,
     Examiner,
+    Known,
     Shelf,
     content_of,
     digest_together,
@@ -107,7 +109,7 @@ class TaskLedger:
         self._started: set[Any] = set()
         self._batch = 1
         self._batch_began = 0.0
-        self._facts: dict[tuple[type, Store], dict[str, Any]] = {}
+        self._facts: dict[tuple[Known, Store], dict[str, Any]] = {}
         self._waits_for: dict[Any, float] = {}  # node to the time since when; 0: that has been told
         self._watchdog = Watchdog(self._hand_back)
         self._logs = TaskLogs()
@@ -256,7 +258,7 @@ class TaskLedger:
             return None
         if mode == "ignore":
             return State.CACHED if node.present is False else None
-        known = self._examiner.known(task.__class__)
+        known = self._examiner.known_of(task)
         self._examiner.settle_inputs(node)
         row = row_of(task, self._run_id)
         node.present, was_present = True, node.present
@@ -358,7 +360,8 @@ class TaskLedger:
         """Write what close looks have found out and no body has: renewed records, and digests of untracked outputs."""
         for node, record in self._examiner.renewed.items():
             if node.state in (State.FRESH, State.CACHED):
-                self._facts_of(node.task.__class__, store_of(node.task))  # the texts of what its members are now
+                known = self._examiner.known_of(node.task)
+                self._facts_of(known, store_of(node.task))  # the texts of what its members are now
                 self._write_if_unchanged(node, record)
         self._examiner.renewed.clear()
         for node, outputs in self._examiner.observed.items():
@@ -429,11 +432,10 @@ class TaskLedger:
             Whether the body has run.
         """
         task = node.task
-        cls = task.__class__
-        says = self._examiner.known(cls)
+        says = self._examiner.known_of(task)
         shelf = shelf_of(task)
         store = store_of(task) if shelf is None else shelf.store
-        common = self._facts_of(cls, store)
+        common = self._facts_of(says, store)
         if node.needs:
             self._examiner.settle_inputs(node)
         metadata = ""
@@ -491,15 +493,14 @@ class TaskLedger:
                 output.path = store.relative(output.path)
         return outputs
 
-    def _facts_of(self, cls: type, store: Store) -> dict[str, Any]:
+    def _facts_of(self, known: Known, store: Store) -> dict[str, Any]:
         """Return what records of all tasks of a class have in common; the first time its source is stored, too."""
-        facts = self._facts.get((cls, store))
+        facts = self._facts.get((known, store))
         if facts is None:
-            facts = self._facts[cls, store] = self._class_facts(cls, store)
+            facts = self._facts[known, store] = self._class_facts(known.definition, store)
         return facts
 
-    def _class_facts(self, cls: type, store: Store) -> dict[str, Any]:
-        says = self._examiner.known(cls).definition
+    def _class_facts(self, says: Definition, store: Store) -> dict[str, Any]:
         for member, text in says.sources().items():
             digest = says.members.get(member)
             if digest:

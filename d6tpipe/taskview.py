@@ -113,9 +113,9 @@ class _Group:
 
     __slots__ = ("folder", "kind", "known", "names", "nodes", "rows", "store", "tracked")
 
-    def __init__(self, kind: _Kind, store: Store | None, folder: str | None = None) -> None:
+    def __init__(self, kind: _Kind, store: Store | None, folder: str | None = None, known: Known | None = None) -> None:
         self.kind, self.store, self.folder = kind, store, folder
-        self.known, self.tracked = kind.known, kind.tracked
+        self.known, self.tracked = known or kind.known, kind.tracked
         self.nodes: list[Any] = []
         self.names: list[tuple[str, ...]] = []
         self.rows: dict[str, Any] | None = None
@@ -346,6 +346,9 @@ class TaskView:
         for node in nodes:
             task = node.task
             kind = kinds[task.__class__]
+            known = kind.known
+            if kind.tracked and (known.holds or "_init" in task.__dict__):
+                known = self.examiner.known_of(task)
             if kind.mode == _FILES:
                 try:
                     folder, names = locate(task)
@@ -353,12 +356,12 @@ class TaskView:
                     raise _no_outputs(task, error) from error
                 group = groups.get(folder)
                 if group is None:
-                    group = groups[folder] = _Group(kind, store_of(task) if kind.tracked else None, folder)
-                elif group.kind is not kind:  # two classes in one folder
-                    group = groups.get((folder, kind.family))
+                    group = groups[folder] = _Group(kind, store_of(task) if kind.tracked else None, folder, known)
+                elif group.known is not known:  # two classes in one folder, or one with other configs
+                    group = groups.get((folder, known))
                     if group is None:
                         store = store_of(task) if kind.tracked else None
-                        group = groups[folder, kind.family] = _Group(kind, store, folder)
+                        group = groups[folder, known] = _Group(kind, store, folder, known)
                 group.nodes.append(node)
                 group.names.append(names)
             elif kind.mode == _NOTHING:
@@ -371,10 +374,10 @@ class TaskView:
                         raise _no_outputs(task, error) from error
                 if kind.tracked:
                     store = store_of(task)
-                    key = (store.root, task.__class__)
+                    key = (store.root, known)
                     group = groups.get(key)
                     if group is None:
-                        group = groups[key] = _Group(kind, store)
+                        group = groups[key] = _Group(kind, store, None, known)
                     group.nodes.append(node)
         return list(groups.values()), together
 

@@ -969,7 +969,7 @@ def forget_classes() -> None:
     Register.clear_instance_cache()
     for table, module_of in (
         (constructor.BLUEPRINTS, lambda cls: cls.__module__),
-        (definitions._known, lambda cls: cls.__module__),
+        (definitions._known, lambda key: (key[0] if isinstance(key, tuple) else key).__module__),
         (fingerprint._memo, lambda key: key[1]),
         (examiner._shelves, lambda key: key[0].__module__),
     ):

@@ -173,6 +173,27 @@ def test_a_changed_method_of_a_config_makes_the_task_stale(monkeypatch: pytest.M
     assert dp.run(task, stale="rerun").counts["built"] == 1
 
 
+def test_a_changed_method_of_a_subclass_makes_those_stale_that_hold_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Momentum(Optimizer):
+        def step(self) -> float:
+            return self.lr * 2
+
+    class Plain(Optimizer):
+        pass
+
+    tasks = [Fit(model=Model(optimizer=Momentum(lr=3))), Fit(model=Model(optimizer=Plain(lr=3)))]
+    tasks += [Fit(more={"a": [Momentum()]}), Fit()]
+    assert dp.run(tasks).counts["built"] >= 4
+    assert dp.run(tasks, stale="rerun").counts.keys() == {"fresh"}
+    monkeypatch.setattr(Momentum, "step", lambda self: self.lr * 5)
+    result = dp.run(tasks)
+    assert [str(result.states[task]) for task in tasks] == ["stale", "fresh", "stale", "fresh"]
+    assert "code of Momentum" in str(dp.explain(tasks[0])) or "Momentum" in str(dp.explain(tasks[0]))
+    again = dp.run(tasks, stale="rerun")
+    assert [str(again.states[task]) for task in tasks] == ["built", "fresh", "built", "fresh"]
+    assert dp.run(tasks, stale="rerun").counts.keys() == {"fresh"}
+
+
 def test_an_insignificant_config_does_not_count() -> None:
     plain, other = Fit(model=dp.insignificant(Model())), Fit(model=dp.insignificant(Small(size=9)))
     assert plain.task_id == other.task_id and plain == other

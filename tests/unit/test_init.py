@@ -116,3 +116,19 @@ def test_a_parameter_may_be_called_init() -> None:
 
     assert Own(init=4).init == 4 and Own.from_str_params({"init": "5"}).init == 5
     assert dp.run(Own(init=4))
+
+
+def test_a_changed_body_of_an_init_makes_the_task_stale_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [evaluate(), Learn(model=Model(depth=3))]
+    dp.run(tasks)
+    assert dp.run(tasks, stale="rerun").counts.keys() == {"fresh"}
+
+    def run(self: Any) -> None:
+        self.model.weight = self.source.outputLoad() * 2
+
+    monkeypatch.setattr(Load, "run", run)
+    result = dp.run(tasks)
+    assert [str(result.states[task]) for task in tasks] == ["stale", "fresh"]
+    assert "Load" in str(dp.explain(tasks[0]))
+    dp.run(tasks, stale="rerun")
+    assert tasks[0].outputLoad() == 60 and dp.run(tasks, stale="rerun").counts.keys() == {"fresh"}
