@@ -6,6 +6,9 @@ import json
 import logging
 import os
 import random
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import pytest
 
 import d6tpipe as dp
 from d6tpipe.errors import NotRunningError, ParameterError
-from d6tpipe.jobs import seed_of
+from d6tpipe.jobs import job_folder, seed_of
 
 WORKERS = [("serial", 1), ("threads", 2), ("processes", 2)]
 
@@ -296,3 +299,43 @@ def test_the_status_of_an_isolated_body_that_was_stopped_or_died_says_so(cls: An
     status = json.loads((Path(job_folder(cls())) / "status.json").read_text())
     assert status["end"] and status["state"] in (state, "failed") and words in status["reason"] and status["reason"]
     assert "begun" in (Path(job_folder(cls())) / "task.out").read_text()
+
+
+class Killed(dp.tasks.TaskPickle):
+    """Is killed in its first attempts, and goes on where they were."""
+
+    resumable = True
+    retry_count = 3
+    isolate = False
+
+    def run(self) -> None:
+        done = self.job.dir / "done.txt"
+        steps = int(done.read_text()) if done.exists() else 0
+        for step in range(steps, 6):
+            if step in (2, 4) and step == steps + 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            done.write_text(str(step + 1))
+        self.save((self.job.attempt, steps))
+
+
+class KilledAlone(Killed):
+    isolate = True
+
+
+@pytest.mark.parametrize("cls", [Killed, KilledAlone])
+def test_a_resumable_task_goes_on_where_an_attempt_was_that_was_killed(cls: Any) -> None:
+    assert dp.run(cls(), executor="processes", workers=2)
+    assert cls().outputLoad() == (3, 4)
+
+
+def test_a_resumable_task_goes_on_where_a_run_was_that_was_killed(tmp_path: Path) -> None:
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import d6tpipe as dp; dp.set_dir({str(dp.settings.dirpath)!r})\n"
+        "from test_jobs import Killed; dp.run(Killed(), executor='serial')"
+    )
+    for steps in (2, 4):
+        assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+        assert (Path(job_folder(Killed())) / "done.txt").read_text() == str(steps)
+    assert subprocess.run([sys.executable, "-c", script], check=False, capture_output=True).returncode == 0
+    assert Killed().outputLoad() == (1, 4)
