@@ -1,7 +1,7 @@
 """The command ``d6tpipe``: a thin skin over `flow`. What its TARGET means is found out in `cli_target`.
 
 Exit codes: 0 ok, 1 a task failed, 2 usage or configuration, 3 the target cannot be imported, 4 the graph is invalid,
-5 nothing selected; 130 interrupted by Ctrl-C, as shells have it.
+5 nothing selected; 130 interrupted by Ctrl-C, 143 stopped by SIGTERM, as shells have it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from d6tpipe.wording import Words, named
 __all__ = ["cli_records", "main"]
 
 TASK_FAILED, USAGE, GRAPH_INVALID = 1, 2, 4  # `cli_target` has 3 and 5
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 
 # ---- commands
@@ -367,6 +367,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("\nInterrupted: what was built stays, running again does the rest.", err=True)
         return INTERRUPTED
+    except SystemExit as ended:
+        if ended.code == TERMINATED:  # by the run, which has wound down
+            click.echo("\nTerminated: what was built stays, running again does the rest.", err=True)
+        raise
     except PipeError as error:
         click.echo(error, err=True)
         if error.__cause__ is not None and not isinstance(error.__cause__, (PipeError, ImportError)):

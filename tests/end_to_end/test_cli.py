@@ -516,12 +516,13 @@ def test_wrong_settings_are_exit_2(cli, project):
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_keeps_what_was_built(project):
+@pytest.mark.parametrize(("number", "code", "word"), [("SIGINT", 130, "Interrupted"), ("SIGTERM", 143, "Terminated")])
+def test_a_run_that_is_stopped_keeps_what_was_built(project, number, code, word):
     (project / "slow.py").write_text(
         "import d6tpipe, os, signal\n"
         "class A(d6tpipe.tasks.TaskPickle):\n    def run(self):\n        self.save(1)\n"
         "@d6tpipe.requires(A)\nclass B(d6tpipe.tasks.TaskPickle):\n    def run(self):\n"
-        "        os.kill(os.getpid(), signal.SIGINT)\n        self.save(2)\n"
+        f"        os.kill(os.getpid(), signal.{number})\n        self.save(2)\n"
     )
     done = subprocess.run(
         [sys.executable, "-m", "d6tpipe", "run", "slow.py:B"],
@@ -531,8 +532,8 @@ def test_ctrl_c_keeps_what_was_built(project):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    assert done.returncode == 130
-    assert "Interrupted" in done.stderr
+    assert done.returncode == code
+    assert word in done.stderr
     assert "Traceback" not in done.stderr
     assert outputs(project) == ["A_"]
 
