@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from d6tpipe.sweeps import sweep
     from d6tpipe.tasklogs import log
     from d6tpipe.tokens import Token
+    from d6tpipe.watchers import watch
 
 __all__ = [
     *parameters.__all__,
@@ -118,6 +119,7 @@ __all__ = [
     "taskflow_upstream",
     "tasks",
     "utils",  # noqa: F405
+    "watch",
     "zipped",
 ]
 
@@ -150,6 +152,7 @@ _FUNCTIONS = {
     "glob": "external_files",
     "zipped": "points",
     "Token": "tokens",
+    "watch": "watchers",
 }
 
 

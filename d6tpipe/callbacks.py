@@ -13,7 +13,7 @@ from d6tpipe.errors import ParameterError, shown, told, warn
 from d6tpipe.identity import nearest
 from d6tpipe.interfaces import Event, EventKind
 
-__all__ = ["Handler", "handlers", "on", "quiet", "silence"]
+__all__ = ["Handler", "handlers", "is_silent", "meant", "name_of", "on", "quiet", "silence"]
 
 _handlers: list[Handler] = []
 _quiet: ContextVar[bool] = ContextVar("d6tpipe_quiet", default=False)
@@ -27,7 +27,7 @@ class Handler:
         self._test, self._kind, self.callback = test, kind, callback
 
     def __repr__(self) -> str:
-        return f"<Handler of {self._kind!s}: {_name(self.callback)}>"
+        return f"<Handler of {self._kind!s}: {name_of(self.callback)}>"
 
     def __call__(self, event: Event) -> None:
         """Call the function if it waits for this."""
@@ -35,7 +35,7 @@ class Handler:
             try:
                 self.callback(event)
             except Exception as error:  # noqa: BLE001  (reported; what watches a run must not end it)
-                name = _name(self.callback)
+                name = name_of(self.callback)
                 warn(f"{name} raised {told(error)} when it was told that {shown(event.task)} {event.kind!s}")
 
     def remove(self) -> None:
@@ -96,7 +96,7 @@ def on(what: Any, event: str, callback: Callable[[Event], Any] | None = None) ->
             facts={"got": repr(event), "events": ", ".join(kinds)},
             hint=f"Did you mean {near!r}?" if near else 'Write on(Fit, "completed", tell).',
         )
-    test = _test_of(what)
+    _, test = meant(what, "on", 'on(Fit, "completed", tell)')
 
     def register(function: Callable[[Event], Any]) -> Any:
         if not callable(function):
@@ -112,24 +112,36 @@ def on(what: Any, event: str, callback: Callable[[Event], Any] | None = None) ->
     return register if callback is None else register(callback)
 
 
-def _test_of(what: Any) -> Callable[[Any], bool]:
+def meant(what: Any, function: str, example: str) -> tuple[tuple[type, ...], Callable[[Any], bool]]:
+    """Return which classes may be meant by a task, a task class or a sweep, and what tells whether a task of them is.
+
+    Raises
+    ------
+    ParameterError
+        It is none of these; the message names the function that was given it, and an example of its use.
+    """
     if isinstance(what, type) and issubclass(what, luigi.Task):
-        return lambda task: isinstance(task, what)
+        return (what,), lambda task: isinstance(task, what)
     if isinstance(what, luigi.Task):
-        return lambda task: bool(task == what)
+        return (type(what),), lambda task: bool(task == what)
     if hasattr(what, "task_at"):
         members = set(what.tasks)
-        return lambda task: task in members
+        return tuple({type(task) for task in members}), lambda task: task in members
     raise ParameterError(
-        "on() is about a task, a task class or a sweep",
+        f"{function}() is about a task, a task class or a sweep",
         facts={"got": repr(what)},
-        hint='Write on(Fit, "completed", tell).',
+        hint=f"Write {example}.",
     )
+
+
+def is_silent() -> bool:
+    """Return whether nobody is to be told of a run that begins now."""
+    return _is_worker or _quiet.get()
 
 
 def handlers() -> list[Handler]:
     """Return those that are to be told of a run that begins now."""
-    return [] if _is_worker or _quiet.get() else list(_handlers)
+    return [] if is_silent() else list(_handlers)
 
 
 @contextmanager
@@ -148,5 +160,6 @@ def silence() -> None:
     _is_worker = True
 
 
-def _name(callback: Any) -> str:
+def name_of(callback: Any) -> str:
+    """Return what a function is called in messages."""
     return str(getattr(callback, "__qualname__", None) or repr(callback))

@@ -37,6 +37,7 @@ from d6tpipe.tasks import TaskAggregator
 from d6tpipe.tasks.external import is_external
 from d6tpipe.tasks.outputs import mirrored
 from d6tpipe.trees import grouped_text, tree_text
+from d6tpipe.watchers import follower_of
 from d6tpipe.wording import Words
 
 __all__ = [
@@ -248,7 +249,9 @@ def run(
 
         mirror = Mirror(address, graph.order, goals, choice.n_workers, link, drain, claim)
     bar = progress_for(progress, len(plan.nodes))
-    reporters: list[Callable[[Event], Any]] = [_luigi_events(graph, goals)] if _has_handlers() else []
+    follower = follower_of(graph, run_id)
+    reporters: list[Callable[[Event], Any]] = [follower] if follower is not None else []
+    reporters += [_luigi_events(graph, goals)] if _has_handlers() else []
     reporters += [bar] if bar is not None else []
     reporters += [] if mirror is None else [mirror]
     reporters += handlers()
@@ -287,7 +290,7 @@ def run(
             mirror.start()
         plan.limit(Limits(_limits(resources), lambda name: dispatcher.offers(name) or 1))
         ledger.adopt(node for node in graph.order if node.state is State.FROZEN)
-        with bar or nullcontext(), capture:  # in this order: the bar's own drawing goes past the capture
+        with bar or nullcontext(), capture, follower or nullcontext():  # in this order: the bar's own drawing goes past the capture
             build(
                 graph,
                 plan,
