@@ -23,7 +23,7 @@ _is_worker = False
 class Handler:
     """A function that waits for an event; made by `on`. ``remove()``, or the end of a ``with`` block, ends it."""
 
-    def __init__(self, test: Callable[[Any], bool], kind: EventKind, callback: Callable[[Event], Any]) -> None:
+    def __init__(self, test: Callable[[Any], bool], kind: EventKind, callback: Callable[[Any], Any]) -> None:
         self._test, self._kind, self.callback = test, kind, callback
 
     def __repr__(self) -> str:

@@ -1,12 +1,12 @@
 """What bodies tell while they run, kept in a file of the job: one line of JSON each, written whole or not at all.
 
-``<folder of the job>/.emissions``. Of a task that is not resumable it has the attempts of one run: the next one begins a
-new file. (Not the next attempt: who follows the file has perhaps not seen the last lines of the one before.) When the body
-has succeeded a last line says of which record these are the emissions, so that a later build that emits nothing does not
-take over what an earlier one has emitted.
+``<folder of the job>/.emissions``. Of a task that is not resumable it has the attempts of one run: the next run begins
+a new file. (Not the next attempt: who follows the file has perhaps not seen the last lines of the one before.) When the
+body has succeeded a last line says of which record these are the emissions, so that a later build that emits nothing
+does not take over what an earlier one has emitted.
 
-A body that begins again from the top, where its worker could not keep it, emits again what it has emitted. Such lines are
-equal but for their time, and count once.
+A body that begins again from the top, where its worker could not keep it, emits again what it has emitted. Such lines
+are equal but for their time, and count once.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import time
 from types import MappingProxyType
 from typing import Any
 
-from d6tpipe.errors import ParameterError, StorageError
+from d6tpipe.errors import ParameterError, StorageError, shown, warn
 from d6tpipe.tasks.outputs import job_folder
 
 __all__ = ["NAME", "Emission", "Lines", "Writer", "emission", "file_of", "is_of", "listeners", "recorded"]
@@ -120,9 +120,12 @@ class Writer:
             listener()
 
     def finish(self, record_id: str) -> None:
-        """Note that the body has succeeded, and by which run this is recorded."""
-        with self._guard:
-            self._append(json.dumps({**self._about, "time": time(), "done": record_id}) + "\n")
+        """Note that the body has succeeded, and by which run this is recorded; a warning if the disk says no."""
+        try:
+            with self._guard:
+                self._append(json.dumps({**self._about, "time": time(), "done": record_id}) + "\n")
+        except StorageError as error:  # its outputs are there
+            warn(f"What {shown(self._task)} has emitted will not be told again: {error.headline}")
 
     def _text(self, key: str, value: Any) -> str:
         try:
@@ -192,11 +195,11 @@ class Lines:
         self._path = path
         self._offset = 0
         self._head = b""
-        self._seen: set[tuple[Any, ...]] = set()
+        self._seen: set[int] = set()  # hashes: there may be many
 
-    def new(self) -> Iterator[dict[str, Any]]:
+    def new(self) -> list[dict[str, Any]]:
         """Return what has come since the last call; what is not a whole line, or no emission, is passed over."""
-        return iter([line for line in map(_parsed, self._raw()) if line is not None and not self._again(line)])
+        return [line for line in map(_parsed, self._raw()) if line is not None and not self._again(line)]
 
     def _raw(self) -> list[bytes]:
         try:
@@ -217,7 +220,7 @@ class Lines:
         """Return whether the same was emitted before, by a body that has begun again meanwhile."""
         if "done" in line:
             return False
-        key = line["run"], line["attempt"], line["n"], line["name"], json.dumps(line["data"])
+        key = hash((line["run"], line["attempt"], line["n"], line["name"], json.dumps(line["data"])))
         if key in self._seen:
             return True
         self._seen.add(key)
@@ -265,7 +268,7 @@ def recorded(task: Any, resumable: bool, is_record: Callable[[str], bool]) -> li
     is_record : callable
         Told the id under which that body was recorded: whether the present record of the task is that one.
     """
-    lines = list(Lines(file_of(task)).new())
+    lines = Lines(file_of(task)).new()
     if not lines or "done" not in lines[-1] or not is_record(lines[-1]["done"]):
         return []
     last = lines[-1]

@@ -290,7 +290,8 @@ def run(
             mirror.start()
         plan.limit(Limits(_limits(resources), lambda name: dispatcher.offers(name) or 1))
         ledger.adopt(node for node in graph.order if node.state is State.FROZEN)
-        with bar or nullcontext(), capture, follower or nullcontext():  # in this order: the bar's own drawing goes past the capture
+        # In this order: the bar's own drawing goes past the capture.
+        with bar or nullcontext(), capture, follower or nullcontext():
             build(
                 graph,
                 plan,

@@ -274,14 +274,13 @@ class Job:
         if "dir" in self.__dict__ and class_option(type(self._task), "resumable", False):
             plugins.load("files", "local").write_stream(str(self.dir / FINISHED), lambda sink: sink.write(b""))
 
-
     def _resumes_emissions(self) -> bool:
         """Return whether earlier attempts have emitted something that belongs to what this one has finished."""
         resumable = "dir" in self.__dict__ and class_option(type(self._task), "resumable", False)
         return bool(resumable) and (self.dir / NAME).exists()
 
 
-_guard = threading.Lock()
+_guard = threading.RLock()
 """While a body, which may have several threads, makes what all of them use."""
 
 FINISHED = ".finished"

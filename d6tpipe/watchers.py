@@ -1,8 +1,8 @@
 """Functions that are called with what bodies emit, while these run: ``watch(Train, "checkpoint", tell)``.
 
-What travels is the file of the job (see `emissions`), whatever the executor. The process that coordinates a run follows the
-files of the watched tasks whose bodies run, in one thread, which there is only if something is watched; and looks once
-more before it reports that a body has ended.
+What travels is the file of the job (see `emissions`), whatever the executor. The process that coordinates a run follows
+the files of the watched tasks whose bodies run, in one thread, which there is only if something is watched; and looks
+once more before it reports that a body has ended.
 """
 
 from __future__ import annotations
@@ -148,12 +148,22 @@ class _Tail:
         if self._ended:
             return
         self._ended = last
-        for line in self._lines.new():
+        try:
+            lines = self._lines.new()
+        except OSError as error:
+            self._ended = True
+            _warn_unread(self._task, error)
+            return
+        for line in lines:
             if "done" in line:
                 continue
             ours = self._run_id == line["run"] or self._run_id in line.get("within", ())
             if ours or self._goes_on:
                 _tell(self._watchers, emission(self._task, line, not ours))
+
+
+def _warn_unread(task: Any, error: OSError) -> None:
+    warn(f"What {shown(task)} has emitted cannot be read, its watchers are not told: {told(error)}")
 
 
 def _tell(watchers: Sequence[Watcher], what: Emission) -> None:
@@ -276,5 +286,10 @@ def _replay(task: Any, watchers: Sequence[Watcher]) -> None:
         # Of what was accepted or observed the record does not say who has built it.
         return record is None or record.accepted or record.observed or record.run_id == run_id
 
-    for one in recorded(task, class_option(type(task), "resumable", False), is_record):
+    try:
+        found = recorded(task, class_option(type(task), "resumable", False), is_record)
+    except OSError as error:
+        _warn_unread(task, error)
+        return
+    for one in found:
         _tell(watchers, one)

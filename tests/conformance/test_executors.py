@@ -743,16 +743,12 @@ class TestWhatABodyEmits:
             assert {(one.attempt, one.replayed) for one in emissions} == {(1, False)}
             assert all(isinstance(one.data["where"], str) for one in emissions[:3])
 
-    def test_is_told_again_in_a_run_that_has_nothing_to_build(
-        self, flow: Any, executor: Any, told: list[Any]
-    ) -> None:
+    def test_is_told_again_in_a_run_that_has_nothing_to_build(self, flow: Any, executor: Any, told: list[Any]) -> None:
         run([flow.Trains(i=1), flow.TrainsAndAsks()], executor)
         before = [(one.task, one.name, dict(one.data), one.run_id) for one in told if hasattr(one, "data")]
         told.clear()
         assert run([flow.Trains(i=1), flow.TrainsAndAsks()], executor).counts.keys() == {"fresh"}
-        assert sorted(map(str, before)) == sorted(
-            str((one.task, one.name, dict(one.data), one.run_id)) for one in told
-        )
+        assert sorted(map(str, before)) == sorted(str((one.task, one.name, dict(one.data), one.run_id)) for one in told)
         assert all(one.replayed for one in told)
 
     def test_of_a_body_that_begins_again_after_a_yield_each_is_told_once(
