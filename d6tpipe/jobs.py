@@ -64,6 +64,7 @@ class Job:
         self._levels: list[float] = []  # of each loop around: what was done when its present step began
         self._counts: list[int] = []  # and how many steps it has
         self._writer: Writer | None = None
+        self._guard = threading.RLock()  # a body may have several threads
 
     def __repr__(self) -> str:
         return f"<Job of {self.label}, attempt {self.attempt}>"
@@ -156,7 +157,7 @@ class Job:
         ParameterError
             It is none of these.
         """
-        with _guard:
+        with self._guard:
             return write_card(self._task, self.dir, obj, title)
 
     # ---- how far it is
@@ -249,7 +250,7 @@ class Job:
 
     @property
     def _emissions(self) -> Writer:
-        with _guard:
+        with self._guard:
             found = self._writer
             if found is None:
                 runs, frame = [self.run_id], self._frame.outer
@@ -279,9 +280,6 @@ class Job:
         resumable = "dir" in self.__dict__ and class_option(type(self._task), "resumable", False)
         return bool(resumable) and (self.dir / NAME).exists()
 
-
-_guard = threading.RLock()
-"""While a body, which may have several threads, makes what all of them use."""
 
 FINISHED = ".finished"
 

@@ -114,9 +114,7 @@ class Emits(dp.tasks.TaskPickle):
     def run(self) -> None:
         nan = float("nan")
         if self.how == "good":
-            self.job.emit(
-                "all", name="x", path=Path("a") / "b", pair=(1, 2), inner={"p": [Path("c")]}, nan=nan, no=None
-            )
+            self.job.emit("all", name="x", path=Path("a") / "b", pair=(1, 2), inner={"p": [Path("c")]}, nan=nan)
         elif self.how == "object":
             self.job.emit("step", loss=object())
         elif self.how == "circle":
