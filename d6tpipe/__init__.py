@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from d6tpipe.callbacks import on
     from d6tpipe.catalogs import catalog, clean
     from d6tpipe.configs import Config, Init, insignificant
-    from d6tpipe.emissions import watch
     from d6tpipe.explanations import explain
     from d6tpipe.external_files import ExternalFile, glob
     from d6tpipe.former_names import migrates_from, renamed_from
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
     from d6tpipe.sweeps import sweep
     from d6tpipe.tasklogs import log
     from d6tpipe.tokens import Token
+    from d6tpipe.watchers import watch
 
 __all__ = [
     *parameters.__all__,
@@ -158,9 +158,9 @@ _FUNCTIONS = {
     "glob": "external_files",
     "migrates_from": "former_names",
     "renamed_from": "former_names",
-    "watch": "emissions",
     "zipped": "points",
     "Token": "tokens",
+    "watch": "watchers",
 }
 
 

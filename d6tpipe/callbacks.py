@@ -14,17 +14,30 @@ from d6tpipe.errors import ParameterError, shown, told, warn
 from d6tpipe.identity import nearest
 from d6tpipe.interfaces import Event, EventKind
 
-__all__ = ["Handler", "handlers", "is_told", "name_of", "on", "quiet", "silence", "tell", "test_of"]
+__all__ = [
+    "Handler",
+    "handlers",
+    "is_silent",
+    "is_told_now",
+    "meant",
+    "name_of",
+    "on",
+    "quiet",
+    "silence",
+    "tell",
+    "telling",
+]
 
 _handlers: list[Handler] = []
 _quiet: ContextVar[bool] = ContextVar("d6tpipe_quiet", default=False)
 _is_worker = False
+_told_now: ContextVar[bool] = ContextVar("d6tpipe_told_now", default=False)
 
 
 class Handler:
     """A function that waits for an event; made by `on`. ``remove()``, or the end of a ``with`` block, ends it."""
 
-    def __init__(self, test: Callable[[Any], bool], kind: EventKind, callback: Callable[[Event], Any]) -> None:
+    def __init__(self, test: Callable[[Any], bool], kind: EventKind, callback: Callable[[Any], Any]) -> None:
         self._test, self._kind, self.callback = test, kind, callback
 
     def __repr__(self) -> str:
@@ -34,7 +47,8 @@ class Handler:
         """Call the function if it waits for this."""
         if event.kind is self._kind and self._test(event.task):
             try:
-                self.callback(event)
+                with telling():
+                    self.callback(event)
             except Exception as error:  # noqa: BLE001  (reported; what watches a run must not end it)
                 name = name_of(self.callback)
                 warn(f"{name} raised {told(error)} when it was told that {shown(event.task)} {event.kind!s}")
@@ -97,7 +111,7 @@ def on(what: Any, event: str, callback: Callable[[Event], Any] | None = None) ->
             facts={"got": repr(event), "events": ", ".join(kinds)},
             hint=f"Did you mean {near!r}?" if near else 'Write on(Fit, "completed", tell).',
         )
-    test = test_of(what, "on", 'Write on(Fit, "completed", tell).')
+    _, test = meant(what, "on", 'on(Fit, "completed", tell)')
 
     def register(function: Callable[[Event], Any]) -> Any:
         if not callable(function):
@@ -113,27 +127,31 @@ def on(what: Any, event: str, callback: Callable[[Event], Any] | None = None) ->
     return register if callback is None else register(callback)
 
 
-def test_of(what: Any, function: str, hint: str) -> Callable[[Any], bool]:
-    """Return a function that tells whether a task is meant by what somebody has given to wait for.
+def meant(what: Any, function: str, example: str) -> tuple[tuple[type, ...], Callable[[Any], bool]]:
+    """Return which classes may be meant by a task, a task class or a sweep, and what tells whether a task of them is.
 
     Raises
     ------
     ParameterError
-        It is neither a task, nor a task class, nor a sweep.
+        It is none of these; the message names the function that was given it, and an example of its use.
     """
     if isinstance(what, type) and issubclass(what, luigi.Task):
-        return lambda task: isinstance(task, what)
+        return (what,), lambda task: isinstance(task, what)
     if isinstance(what, luigi.Task):
-        return lambda task: bool(task == what)
+        return (type(what),), lambda task: bool(task == what)
     if hasattr(what, "task_at"):
         members = set(what.tasks)
-        return lambda task: task in members
-    raise ParameterError(f"{function}() is about a task, a task class or a sweep", facts={"got": repr(what)}, hint=hint)
+        return tuple({type(task) for task in members}), lambda task: task in members
+    raise ParameterError(
+        f"{function}() is about a task, a task class or a sweep",
+        facts={"got": repr(what)},
+        hint=f"Write {example}.",
+    )
 
 
-def is_told() -> bool:
-    """Return whether anybody is to be told of a run that begins here and now."""
-    return not (_is_worker or _quiet.get())
+def is_silent() -> bool:
+    """Return whether nobody is to be told of a run that begins now."""
+    return _is_worker or _quiet.get()
 
 
 def handlers() -> list[Callable[[Event], Any]]:
@@ -141,7 +159,7 @@ def handlers() -> list[Callable[[Event], Any]]:
 
     On a worker that is the body that has begun it: what it is told travels to the process that coordinates.
     """
-    if is_told():
+    if not is_silent():
         return list(_handlers)
     frame = None if _quiet.get() else FRAME.get()
     while frame is not None and frame.outer is not None:
@@ -153,6 +171,21 @@ def tell(event: Event) -> None:
     """Tell those who wait for events now."""
     for handler in handlers():
         handler(event)
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Note that what is called in the ``with`` block is told something: the run may wait for its end."""
+    token = _told_now.set(True)
+    try:
+        yield
+    finally:
+        _told_now.reset(token)
+
+
+def is_told_now() -> bool:
+    """Return whether the calling code is part of a function that is told something: it must not wait for a run."""
+    return _told_now.get()
 
 
 @contextmanager

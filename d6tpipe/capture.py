@@ -37,7 +37,7 @@ from functools import partial
 from typing import Any, TextIO
 from weakref import WeakKeyDictionary
 
-__all__ = ["LIMIT", "SHOW_CAPTURE", "Captured", "DescriptorCapture", "PythonCapture"]
+__all__ = ["LIMIT", "SHOW_CAPTURE", "Captured", "DescriptorCapture", "PythonCapture", "belongs_to_nobody"]
 
 LIMIT = 1_000_000
 """How many characters of each kind are kept of one body."""
@@ -262,6 +262,11 @@ def _current() -> _Record | None:
     if thread not in _threads and len(_running) == 1:
         _threads[thread] = next(iter(_running.copy()), None)
     return _threads.get(thread)
+
+
+def belongs_to_nobody() -> None:
+    """Have what this thread prints count as that of no body, though one may run when the thread begins."""
+    _threads[threading.current_thread()] = None
 
 
 # ---- what is replaced in the process

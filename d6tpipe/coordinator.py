@@ -17,7 +17,6 @@ from d6tpipe.callbacks import handlers, tell
 from d6tpipe.cancellation import terminable
 from d6tpipe.capture import SHOW_CAPTURE, PythonCapture
 from d6tpipe.dispatch import Choice, Dispatcher
-from d6tpipe.emissions import follower_of
 from d6tpipe.engine.build import build
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.engine.limits import Limits
@@ -32,6 +31,7 @@ from d6tpipe.results import Result
 from d6tpipe.tasklogs import link
 from d6tpipe.tasks.external import is_external
 from d6tpipe.taskview import TaskView
+from d6tpipe.watchers import follower_of
 
 __all__ = ["Coordinator", "Options"]
 
@@ -154,7 +154,7 @@ class Coordinator:
         reporters: list[Callable[[Event], Any]] = [_luigi_events(graph, self.goals)] if _has_handlers() else []
         reporters += [bar] if bar is not None else []
         reporters += [] if mirror is None else [mirror]
-        follower = self._follower = follower_of(run_id, intake is not None)
+        follower = self._follower = follower_of(graph, run_id, intake is not None)
         reporters += [] if follower is None else [follower]  # before those who are told of the end of a task
         reporters += handlers() if intake is None else [tell]  # also those who wait since a moment ago
         reporters += options.callbacks or ()
@@ -195,13 +195,8 @@ class Coordinator:
                     mirror.start()
                 self._plan.limit(Limits(_limits(options.resources), lambda name: dispatcher.offers(name) or 1))
                 self._adopt_frozen(graph.order)
-                if follower is not None:
-                    follower.look_back(graph.order)
-                with (
-                    bar or nullcontext(),
-                    follower or nullcontext(),
-                    capture,
-                ):  # in this order: the bar's own drawing goes past the capture
+                # In this order: the bar's own drawing goes past the capture.
+                with bar or nullcontext(), capture, follower or nullcontext():
                     build(
                         graph,
                         self._plan,
@@ -236,7 +231,7 @@ class Coordinator:
         if self._mirror is not None:
             self._mirror.watch()
         if self._follower is not None:
-            self._follower.look_back(added)
+            self._follower.look_back()
 
     def _adopt_frozen(self, nodes: Iterable[Node]) -> None:
         self._ledger.adopt(node for node in nodes if node.state is State.FROZEN)

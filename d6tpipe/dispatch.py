@@ -357,6 +357,7 @@ class Dispatcher:
         stats = stats_of(node.task)
         if stats is None or set(stats) - {tuple(written[:2]) for written in found.result.written.values()}:
             return None
+        plugins.load("services", "adopt_emissions")(node.task, self._run_id)
         return _worker().outcome_of(node.task, found.result)
 
     def resume(self, node: Any, suspension: Any) -> None:

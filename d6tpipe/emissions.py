@@ -1,50 +1,59 @@
-"""What bodies tell before they end: ``self.job.emit("checkpoint", step=10)``, ``watch(Train, "checkpoint", hear)``."""
+"""What bodies tell while they run, kept in a file of the job: one line of JSON each, written whole or not at all.
+
+``<folder of the job>/.emissions``. Of a task that is not resumable it has the attempts of one run: the next run begins
+a new file. (Not the next attempt: who follows the file has perhaps not seen the last lines of the one before.) When the
+body has succeeded a last line says of which record these are the emissions, so that a later build that emits nothing
+does not take over what an earlier one has emitted.
+
+A body that begins again from the top, where its worker could not keep it, emits again what it has emitted. Such lines
+are equal but for their time, and count once.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import time
 from types import MappingProxyType
 from typing import Any
 
-from d6tpipe.callbacks import is_told, name_of, test_of
-from d6tpipe.declared import class_option
-from d6tpipe.errors import ParameterError, shown, told, warn
-from d6tpipe.interfaces import Event, EventKind, State
-from d6tpipe.tasks import TaskData
+from d6tpipe.errors import ParameterError, StorageError, shown, warn
 from d6tpipe.tasks.outputs import job_folder
 
-__all__ = ["FILE", "Emission", "Follower", "Watch", "emit", "follower_of", "watch"]
+__all__ = ["NAME", "Emission", "Lines", "Writer", "adopt", "emission", "file_of", "is_of", "listeners", "recorded"]
 
-FILE = ".emitted.jsonl"
-"""In the folder of a job; a line for each emission."""
+NAME = ".emissions"
 
-_PATIENCE = 0.2
-"""Seconds between two looks at what bodies in other processes have emitted."""
+listeners: list[Callable[[], Any]] = []
+"""Called in the process of a body after it has emitted something: by whoever follows files in this process."""
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_HEAD = 256
+"""So many bytes at the beginning of a file tell it from any other: run, attempt and time of the first line."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Emission:
-    """One thing that a body has told with ``self.job.emit(name, **data)``.
+    """One thing that a body has told by ``self.job.emit(name, **data)``.
 
     Attributes
     ----------
-    task : Task
+    task : luigi.Task
     name : str
     data : mapping of str to object
-        As JSON can hold it: paths are text.
+        As JSON gives it back: tuples are lists, paths are text. Read-only.
     attempt : int
+        Of the body that has emitted it.
     run_id : str
-        Of the run that has started the body.
+        Of the run in which it was emitted; empty if the body was called by hand.
     time : float
-        When, in seconds since 1970, by the clock of the body.
+        When, in seconds since 1970, by the clock of the machine of the body.
     replayed : bool
-        It was told in an earlier run, and is still valid: the task is complete, or goes on from there (`resumable`).
+        Whether it was emitted before this run: by the body that has built the task, or by an earlier attempt of a
+        resumable one.
     """
 
     task: Any
@@ -53,294 +62,235 @@ class Emission:
     attempt: int
     run_id: str
     time: float
-    replayed: bool = False
+    replayed: bool
 
 
-# ---- telling, in a body
+def file_of(task: Any) -> str:
+    """Return where the emissions of a task are kept."""
+    return os.path.join(job_folder(task), NAME)
 
 
-def emit(task: Any, place: Path, name: str, data: Mapping[str, Any], attempt: int, run_id: str) -> None:
-    """Append an emission to those of a job whose folder is `place`.
+# ---- writing
 
-    Raises
-    ------
-    ParameterError
-        A value that JSON cannot hold.
+
+class Writer:
+    """Writes what one body emits; several threads of it may do so at once.
+
+    Parameters
+    ----------
+    task : luigi.Task
+    folder : str
+        Of the job; it is there.
+    runs : sequence of str
+        Id of the run of the body, then those of the runs around it, from the inside out.
+    attempt : int
     """
-    if not isinstance(name, str) or not name:
-        raise ParameterError(
-            "emit() takes a name", task=task, facts={"got": repr(name)}, hint='Write emit("checkpoint", step=10).'
-        )
-    values = {}
-    for key, value in data.items():
+
+    def __init__(self, task: Any, folder: str, runs: Sequence[str], attempt: int) -> None:
+        self._task, self._attempt = task, attempt
+        self._path = os.path.join(folder, NAME)
+        self._about = {"run": runs[0], **({"within": list(runs[1:])} if runs[1:] else {}), "attempt": attempt}
+        self._number = 0
+        self._half = _ends_in_half_a_line(self._path)
+        self._guard = threading.Lock()
+
+    def write(self, name: str, data: Mapping[str, Any]) -> None:
+        """Append one emission.
+
+        Raises
+        ------
+        ParameterError
+            The name is not text, or JSON cannot hold a value.
+        StorageError
+            The disk said no.
+        """
+        if not isinstance(name, str) or not name:
+            raise ParameterError(
+                "emit() takes a name first",
+                task=self._task,
+                facts={"got": repr(name)},
+                hint='Write self.job.emit("checkpoint", step=10).',
+            )
+        values = ", ".join([f"{json.dumps(key)}: {self._text(key, value)}" for key, value in data.items()])
+        with self._guard:  # numbers are in the order of the lines
+            about = json.dumps({**self._about, "time": time(), "n": self._number, "name": name})
+            self._append(f'{about[:-1]}, "data": {{{values}}}}}\n')
+            self._number += 1
+        for listener in tuple(listeners):
+            listener()
+
+    def finish(self, record_id: str) -> None:
+        """Note that the body has succeeded, and by which run this is recorded; a warning if the disk says no."""
         try:
-            values[key] = json.loads(json.dumps(value, default=_plain))
-        except (TypeError, ValueError) as error:
+            with self._guard:
+                self._append(json.dumps({**self._about, "time": time(), "done": record_id}) + "\n")
+        except StorageError as error:  # its outputs are there
+            warn(f"What {shown(self._task)} has emitted will not be told again: {error.headline}")
+
+    def _text(self, key: str, value: Any) -> str:
+        try:
+            return json.dumps(value, default=_plain)
+        except (TypeError, ValueError, RecursionError) as error:
             raise ParameterError(
                 "emit() takes what JSON can hold",
-                task=task,
-                facts={"emission": name, "value": f"{key}={value!r:.100}", "because": told(error)},
-                hint="Emit numbers, texts, lists, dicts or paths; save the value itself to self.job.artifact(...).",
+                task=self._task,
+                facts={"key": repr(key), "got": f"{type(value).__qualname__} {value!r:.200}", "because": error},
+                hint=f"Give text, numbers, lists or dicts of them, or a path: float({key}), str({key}). What is larger "
+                "goes to a file: self.job.artifact(...).",
             ) from error
-    line = json.dumps({"name": name, "data": values, "attempt": attempt, "run_id": run_id, "time": time()}) + "\n"
-    # One call of the system for a whole line: who is killed has written it, or not, and threads do not mix theirs.
-    descriptor = os.open(place / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        os.write(descriptor, line.encode())
-    finally:
-        os.close(descriptor)
-    for follower in list(_followers):
-        follower.wake()
+
+    def _append(self, line: str) -> None:
+        data = (b"\n" if self._half else b"") + line.encode()
+        try:
+            descriptor = os.open(self._path, _APPEND, 0o666)
+            try:
+                self._half = True  # unless all of it is written
+                whole = os.write(descriptor, data) == len(data)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise self._refused(error.strerror or str(error)) from error
+        if not whole:
+            raise self._refused("only a part was written")
+        self._half = False
+
+    def _refused(self, reason: str) -> StorageError:
+        return StorageError(
+            "What a body emits cannot be written",
+            task=self._task,
+            facts={"path": self._path, "reason": reason},
+            hint="Check who may write there, and whether the disk is full.",
+        )
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, (set, frozenset, tuple)):
-        return list(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if hasattr(value, "tolist"):  # numpy
+        return os.fsdecode(value)
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} is nothing that JSON knows")
+    raise TypeError(f"{type(value).__qualname__} is no JSON")
 
 
-# ---- being told, in the process that called run
+def _ends_in_half_a_line(path: str) -> bool:
+    """Return whether the last line of a file was not written to its end: the next one must not continue it."""
+    try:
+        with open(path, "rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - 1))
+            return stream.read() not in (b"", b"\n")
+    except FileNotFoundError:
+        return False
 
 
-class Watch:
-    """A function that waits for emissions; made by `watch`. ``remove()``, or the end of a ``with`` block, ends it."""
-
-    def __init__(self, test: Callable[[Any], bool], name: str, callback: Callable[[Emission], Any]) -> None:
-        self.test, self.name, self.callback = test, name, callback
-
-    def __repr__(self) -> str:
-        return f"<Watch of {self.name}: {name_of(self.callback)}>"
-
-    def __call__(self, emission: Emission) -> None:
-        """Call the function."""
-        try:
-            self.callback(emission)
-        except Exception as error:  # noqa: BLE001  (reported; what watches a run must not end it)
-            text = f"when it was told that {shown(emission.task)} has emitted {emission.name!r}"
-            warn(f"{name_of(self.callback)} raised {told(error)} {text}")
-
-    def remove(self) -> None:
-        """Call the function no more."""
-        if self in _watches:
-            _watches.remove(self)
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-
-_watches: list[Watch] = []
-
-
-def watch(what: Any, name: str, callback: Callable[[Emission], Any] | None = None) -> Any:
-    """Have a function called when bodies emit something: ``self.job.emit("checkpoint", step=10)``.
-
-    Parameters
-    ----------
-    what : task, task class or sweep
-        A class stands for all its tasks, and those of its subclasses.
-    name : str
-        What they emit.
-    callback : callable, optional
-        Called with the `Emission`. Without it a decorator is returned.
-
-    Returns
-    -------
-    Watch
-        ``remove()`` ends it.
+def adopt(task: Any, run_id: str) -> None:
+    """Note that what a body has emitted is recorded by another run than the one that had begun it.
 
     Raises
     ------
-    ParameterError
-        `what` is none of these, or there is nothing to call.
-
-    Notes
-    -----
-    It is called in the process that called ``run``, while the body goes on, once for each emission and run, those of a
-    task in their order, never two at a time, and not after the task is told to be completed; in the thread that called
-    ``run`` or in another one. Of a task that is complete it is called with what that emitted when it was built
-    (``emission.replayed``). What it raises is a warning.
-
-    From workers that do not see the data folder emissions come with the outputs, when the body has ended.
-
-    Examples
-    --------
-    >>> import d6tpipe
-    >>> class Train(d6tpipe.tasks.TaskCache):
-    ...     def run(self):
-    ...         for step in range(2):
-    ...             self.job.emit("checkpoint", step=step)
-    ...         self.save("model")
-    >>> with d6tpipe.watch(Train, "checkpoint", lambda emission: print(emission.data["step"])):
-    ...     _ = d6tpipe.run(Train(), execution_summary=False)
-    0
-    1
+    StorageError
+        The disk says no.
     """
-    test = test_of(what, "watch", 'Write watch(Train, "checkpoint", tell).')
-
-    def register(function: Callable[[Emission], Any]) -> Any:
-        if not callable(function) or not isinstance(name, str) or not name:
-            raise ParameterError(
-                "watch() needs the name of an emission, and something to call",
-                facts={"name": repr(name), "to call": repr(function)},
-                hint='Write watch(Train, "checkpoint", tell), with def tell(emission): ...',
-            )
-        made = Watch(test, name, function)
-        _watches.append(made)
-        return made if callback is not None else function
-
-    return register if callback is None else register(callback)
+    lines = Lines(file_of(task)).new()
+    if lines and "done" in lines[-1]:
+        last = lines[-1]
+        writer = Writer(task, job_folder(task), [last["run"]], last["attempt"])
+        writer.finish(run_id)
 
 
-class _Followed:
-    """How far the emissions of one task have been told."""
-
-    __slots__ = ("inode", "path", "position", "task", "watches")
-
-    def __init__(self, task: Any, watches: list[Watch]) -> None:
-        self.task, self.watches = task, watches
-        self.path = os.path.join(job_folder(task), FILE)
-        self.position, self.inode = 0, -1
-
-    def news(self) -> list[dict[str, Any]]:
-        """Return the lines that were written since the last time; one that is not whole yet comes later."""
-        try:
-            with open(self.path, "rb") as stream:
-                inode = os.fstat(stream.fileno()).st_ino
-                if inode != self.inode:  # an attempt that begins from nothing
-                    self.position, self.inode = 0, inode
-                stream.seek(self.position)
-                data = stream.read()
-        except OSError:  # nothing was emitted
-            return []
-        whole = data[: data.rfind(b"\n") + 1]
-        self.position += len(whole)
-        found = []
-        for line in whole.splitlines():
-            try:
-                found.append(json.loads(line))
-            except ValueError:  # of a body that was killed while it wrote, and went on
-                continue
-        return found
+# ---- reading
 
 
-_followers: set[Follower] = set()
-
-
-class Follower:
-    """Tells those who watch what the bodies of one run emit; a reporter of events, and a ``with`` block.
-
-    It has a thread as soon as a task is started that somebody watches, not before.
+class Lines:
+    """Reads a file of emissions as it grows, also one that is replaced by another meanwhile.
 
     Parameters
     ----------
-    run_id : str
+    path : str
     """
 
-    def __init__(self, run_id: str) -> None:
-        self._run_id, self._begun = run_id, time()
-        self._followed: dict[Any, _Followed] = {}
-        self._telling = threading.RLock()
-        self._news = threading.Event()
-        self._over = False
-        self._thread: threading.Thread | None = None
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._offset = 0
+        self._head = b""
+        self._seen: set[int] = set()  # hashes: there may be many
 
-    def __enter__(self) -> Follower:
-        _followers.add(self)
-        return self
+    def new(self) -> list[dict[str, Any]]:
+        """Return what has come since the last call; what is not a whole line, or no emission, is passed over."""
+        return [line for line in map(_parsed, self._raw()) if line is not None and not self._again(line)]
 
-    def __exit__(self, *_: object) -> None:
-        _followers.discard(self)
-        self._over = True
-        self._news.set()
-        if self._thread is not None:
-            self._thread.join()
+    def _raw(self) -> list[bytes]:
+        try:
+            with open(self._path, "rb", buffering=0) as stream:
+                head = stream.read(_HEAD)
+                if not head.startswith(self._head):
+                    self._offset = 0
+                self._head = head
+                stream.seek(self._offset)
+                data = stream.readall()
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        size = data.rfind(b"\n") + 1
+        self._offset += size
+        return data[:size].splitlines()
 
-    def wake(self) -> None:
-        """Look at once: something was emitted in this process."""
-        self._news.set()
-
-    def look_back(self, nodes: Iterable[Any]) -> None:
-        """Tell what those of these tasks that are complete have emitted when they were built."""
-        if _watches:
-            for node in nodes:
-                if node.complete and isinstance(node.task, TaskData):
-                    self._replay(node.task)
-
-    def __call__(self, event: Event) -> None:
-        if not _watches and not self._followed:
-            return
-        task = event.task
-        if event.kind is EventKind.STARTED:
-            self._follow(task)
-            return
-        followed = self._followed.pop(task, None)
-        if followed is not None:
-            built = event.kind is EventKind.COMPLETED and event.state is State.BUILT
-            self._tell(followed, last=True, lasting=built and _goes_on(type(task)))
-        elif event.kind is EventKind.COMPLETED and isinstance(task, TaskData):  # it need not run
-            self._replay(task)
-
-    def _watching(self, task: Any) -> list[Watch]:
-        return [watch for watch in _watches if watch.test(task)] if isinstance(task, TaskData) else []
-
-    def _follow(self, task: Any) -> None:
-        watches = self._watching(task)
-        if watches:
-            self._followed[task] = _Followed(task, watches)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._look, name="d6tpipe emissions", daemon=True)
-                self._thread.start()
-
-    def _replay(self, task: Any) -> None:
-        watches = self._watching(task)
-        if watches:
-            self._tell(_Followed(task, watches), last=True, lasting=True)
-
-    def _look(self) -> None:
-        while not self._over:
-            self._news.wait(_PATIENCE)
-            self._news.clear()
-            for followed in list(self._followed.values()):
-                self._tell(followed, lasting=_resumes(type(followed.task)))
-
-    def _tell(self, followed: _Followed, last: bool = False, lasting: bool = False) -> None:
-        """Tell the news of a task; `lasting`: also what was emitted before this run."""
-        with self._telling:
-            if not last and followed.task not in self._followed:  # its end has been told meanwhile
-                return
-            for line in followed.news():
-                try:
-                    replayed = line["run_id"] != self._run_id and line["time"] < self._begun
-                    emission = Emission(
-                        followed.task, line["name"], MappingProxyType(line["data"]), line["attempt"], line["run_id"],
-                        line["time"], replayed,
-                    )  # fmt: skip
-                except (KeyError, TypeError):  # written by somebody else
-                    continue
-                if lasting or not replayed:
-                    for watch in followed.watches:
-                        if watch.name == emission.name and watch in _watches:
-                            watch(emission)
+    def _again(self, line: dict[str, Any]) -> bool:
+        """Return whether the same was emitted before, by a body that has begun again meanwhile."""
+        if "done" in line:
+            return False
+        key = hash((line["run"], line["attempt"], line["n"], line["name"], json.dumps(line["data"])))
+        if key in self._seen:
+            return True
+        self._seen.add(key)
+        return False
 
 
-def _resumes(cls: type) -> bool:
-    return class_option(cls, "resumable", False) is True
+def _parsed(raw: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(raw)
+        return line if line.keys() >= _DONE or (line.keys() >= _EMITTED and type(line["data"]) is dict) else None
+    except (ValueError, AttributeError):
+        return None
 
 
-def _goes_on(cls: type) -> bool:
-    """Return whether what a body emitted in an earlier run may be part of what is built in this one."""
-    return _resumes(cls) or class_option(cls, "isolate", False) is True
+_EMITTED = {"run", "attempt", "time", "n", "name", "data"}
+_DONE = {"run", "attempt", "time", "done"}
 
 
-def follower_of(run_id: str, asked_for_more: bool) -> Follower | None:
-    """Return what tells those who watch of a run; None if nobody does, and nobody can by its end."""
-    return Follower(run_id) if is_told() and (_watches or asked_for_more) else None
+def emission(task: Any, line: Mapping[str, Any], replayed: bool) -> Emission:
+    """Return the emission in a line."""
+    data = MappingProxyType(line["data"])
+    return Emission(task, line["name"], data, line["attempt"], line["run"], line["time"], replayed)
+
+
+def is_of(path: str, run_id: str) -> bool:
+    """Return whether a file has the emissions of an attempt in this run."""
+    if not run_id:  # bodies that were called by hand: nobody knows
+        return False
+    try:
+        with open(path, "rb") as stream:
+            line = _parsed(stream.readline())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return line is not None and line["run"] == run_id
+
+
+def recorded(task: Any, resumable: bool, is_record: Callable[[str], bool]) -> list[Emission]:
+    """Return what the body that has built a task has emitted.
+
+    Parameters
+    ----------
+    task : luigi.Task
+    resumable : bool
+        All attempts count, not only the last.
+    is_record : callable
+        Told the id under which that body was recorded: whether the present record of the task is that one.
+    """
+    lines = Lines(file_of(task)).new()
+    if not lines or "done" not in lines[-1] or not is_record(lines[-1]["done"]):
+        return []
+    last = lines[-1]
+    return [
+        emission(task, line, True)
+        for line in lines
+        if "done" not in line and (resumable or (line["run"], line["attempt"]) == (last["run"], last["attempt"]))
+    ]

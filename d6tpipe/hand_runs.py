@@ -77,6 +77,8 @@ class HandRun:
         if stats_of(task) is None:
             self._records.withdraw([(task.task_family, task.task_id)], self._run_id)
             return
+        if self._frame.job is not None:
+            self._frame.job.finish(self._run_id)
         ledger, node = self._ledger()
         self._forget_log()
         self._records.write([ledger.record(node, self._frame.written, perf_counter() - self._begin)])

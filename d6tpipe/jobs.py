@@ -8,6 +8,7 @@ import os
 import pickle
 import random
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
 from d6tpipe import plugins
-from d6tpipe.cards import put
+from d6tpipe.cards import write_card
 from d6tpipe.declared import class_option
-from d6tpipe.emissions import emit
+from d6tpipe.emissions import NAME, Writer, is_of
 from d6tpipe.errors import ParameterError, StorageError, shown, told
 from d6tpipe.graphs import tags
 from d6tpipe.interfaces import Outcome, State
@@ -29,7 +30,7 @@ from d6tpipe.machine import host_name
 from d6tpipe.task_values import task_from_text, task_text
 from d6tpipe.tasks.outputs import job_folder
 
-__all__ = ["Job", "Receipt", "from_dir", "in_own_folder", "note_lost", "receipt_of", "seed_of"]
+__all__ = ["FINISHED", "Job", "Receipt", "from_dir", "in_own_folder", "note_lost", "receipt_of", "seed_of"]
 
 _Item = TypeVar("_Item")
 
@@ -64,6 +65,8 @@ class Job:
         self.run_id: str = frame.run_id
         self._levels: list[float] = []  # of each loop around: what was done when its present step began
         self._counts: list[int] = []  # and how many steps it has
+        self._writer: Writer | None = None
+        self._guard = threading.RLock()  # a body may have several threads
 
     def __repr__(self) -> str:
         return f"<Job of {self.label}, attempt {self.attempt}>"
@@ -100,10 +103,13 @@ class Job:
         """
         place = job_folder(self._task)
         resumable = class_option(type(self._task), "resumable", False)
-        finished = os.path.join(place, _FINISHED)
+        finished = os.path.join(place, FINISHED)
         try:
             if os.path.isdir(place) and (not resumable or os.path.exists(finished)):
-                shutil.rmtree(place)
+                if is_of(os.path.join(place, NAME), self.run_id):  # perhaps not all of it has been told
+                    _remove_all(place, NAME)
+                else:
+                    shutil.rmtree(place)
             os.makedirs(place, exist_ok=True)
         except OSError as error:
             raise StorageError(
@@ -133,49 +139,28 @@ class Job:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def report(self, content: Any, title: str | None = None) -> Path:
-        """Put something on show for whoever looks at the run: a card of its report.
+    def report(self, obj: Any, title: str | None = None) -> Path:
+        """Keep something to look at: a report card, a file in the folder ``report`` of `dir`.
 
         Parameters
         ----------
-        content : matplotlib figure, pandas.DataFrame, pandas.Series, str or object with ``_repr_html_``
-            Text is Markdown. Of a frame the first 1000 rows are shown.
+        obj : matplotlib figure, pandas DataFrame or Series, str, or object with ``_repr_html_``
+            Stored as PNG; as an HTML table (of more than 1000 rows the first ones); as Markdown; as HTML.
         title : str, optional
+            Part of the file name: ``01-Loss.png``. Cards are numbered in the order of the calls.
 
         Returns
         -------
         pathlib.Path
-            The file, in the folder ``report`` of `dir`: PNG, HTML or Markdown.
+            The file.
 
         Raises
         ------
         ParameterError
             It is none of these.
         """
-        return put(self._task, self.dir, content, title)
-
-    # ---- what it has to tell
-
-    def emit(self, name: str, /, **data: Any) -> None:
-        """Tell something before the body ends, to whoever waits for it with `d6tpipe.watch`.
-
-        Parameters
-        ----------
-        name : str
-            "checkpoint", say.
-        **data
-            What JSON can hold, and paths.
-
-        Raises
-        ------
-        ParameterError
-            Something that JSON cannot hold.
-
-        Effects
-        -------
-        A line in a file in `dir`: who runs a flow in which the task is complete is told again.
-        """
-        emit(self._task, self.dir, name, data, self.attempt, self.run_id)
+        with self._guard:
+            return write_card(self._task, self.dir, obj, title)
 
     # ---- how far it is
 
@@ -248,15 +233,69 @@ class Job:
             if tell is not None and value != "":
                 tell(value)
 
+    def emit(self, name: str, /, **data: Any) -> None:
+        """Tell something before the body ends, to whoever watches the task (`d6tpipe.watch`).
+
+        Parameters
+        ----------
+        name : str
+            What watchers know it by: ``self.job.emit("checkpoint", step=10, path=path)``.
+        **data
+            What JSON can hold; tuples arrive as lists, paths as text. It is kept in the folder of the job.
+
+        Raises
+        ------
+        ParameterError
+            JSON cannot hold a value.
+        """
+        self._emissions.write(name, data)
+
+    @property
+    def _emissions(self) -> Writer:
+        with self._guard:
+            found = self._writer
+            if found is None:
+                runs, frame = [self.run_id], self._frame.outer
+                while frame is not None:  # the run around it has its own name, and may be the one that is watched
+                    runs += [frame.run_id] if frame.run_id else []
+                    frame = frame.outer
+                found = self._writer = Writer(self._task, str(self.dir), runs, self.attempt)
+            return found
+
     # ---- at its end
 
-    def finish(self) -> None:
-        """Note that the body has succeeded: the next attempt begins from nothing."""
+    def finish(self, record_id: str = "") -> None:
+        """Note that the body has succeeded: the next attempt begins from nothing.
+
+        Parameters
+        ----------
+        record_id : str
+            Id of the run by which it is recorded, where that is not `run_id`.
+        """
+        if self._writer is not None or self._resumes_emissions():
+            self._emissions.finish(record_id or self.run_id)
         if "dir" in self.__dict__ and class_option(type(self._task), "resumable", False):
-            plugins.load("files", "local").write_stream(str(self.dir / _FINISHED), lambda sink: sink.write(b""))
+            plugins.load("files", "local").write_stream(str(self.dir / FINISHED), lambda sink: sink.write(b""))
+
+    def _resumes_emissions(self) -> bool:
+        """Return whether earlier attempts have emitted something that belongs to what this one has finished."""
+        resumable = "dir" in self.__dict__ and class_option(type(self._task), "resumable", False)
+        return bool(resumable) and (self.dir / NAME).exists()
 
 
-_FINISHED = ".finished"
+FINISHED = ".finished"
+
+
+def _remove_all(place: str, but: str) -> None:
+    """Remove what is in a folder, except one file."""
+    for name in os.listdir(place):
+        path = os.path.join(place, name)
+        if name == but:
+            continue
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
 
 
 # ---- bodies that have a process to themselves

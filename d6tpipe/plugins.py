@@ -69,6 +69,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "job": "d6tpipe.jobs:Job",
         "note_lost": "d6tpipe.jobs:note_lost",
         "receipt": "d6tpipe.jobs:receipt_of",
+        "adopt_emissions": "d6tpipe.emissions:adopt",
         "lost_among": "d6tpipe.graphs:lost_among",
         "tolerance_of": "d6tpipe.declared:tolerance_of",
         "verify": "d6tpipe.integrity:verify",

@@ -11,6 +11,7 @@ from typing import Any
 
 from d6tpipe import settings
 from d6tpipe.binding import FRAME
+from d6tpipe.callbacks import is_told_now
 from d6tpipe.cancellation import terminable
 from d6tpipe.coordinator import Coordinator, Options
 from d6tpipe.dispatch import choose
@@ -324,7 +325,7 @@ show_capture
         roots, sweeps = asked_for(tasks)
         if sweeps:
             self._coordinator.sweeps += sweeps
-        waits = self._choice.name != "serial" and self._thread is not threading.current_thread()
+        waits = self._choice.name != "serial" and not self._is_awaited()
         if not self._submitted.put(roots, waits):
             self._raise_errors()
             raise SessionError(
@@ -342,11 +343,11 @@ show_capture
         SessionError
             The session has not begun; or a callback waits, which would never end.
         """
-        if self._submitted is None or self._thread is threading.current_thread():
+        if self._submitted is None or self._is_awaited():
             raise SessionError(
-                "The session has not begun" if self._submitted is None else "The session cannot wait for itself",
+                "The session has not begun" if self._submitted is None else "A callback cannot wait for a session",
                 facts={"session": self.name},
-                hint="Wait in the block of the session, not in a callback.",
+                hint="Wait in the block of the session: a run waits for its callbacks.",
             )
         result = self._submitted.settled()
         self._raise_errors()
@@ -391,6 +392,10 @@ show_capture
             self._raise_errors()
             if self._abort:
                 self.result.raise_failure()
+
+    def _is_awaited(self) -> bool:
+        """Return whether the run waits, or may wait, for the calling code, which must not wait for it in turn."""
+        return is_told_now() or self._thread is threading.current_thread()
 
     def _raise_errors(self) -> None:
         problems = self._submitted.problems() if self._submitted is not None else []

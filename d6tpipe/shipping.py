@@ -25,6 +25,7 @@ from luigi.task import flatten
 
 from d6tpipe import plugins
 from d6tpipe.binding import SHIPPED
+from d6tpipe.emissions import file_of
 from d6tpipe.errors import StorageError
 from d6tpipe.executors.shared import Shared
 from d6tpipe.interfaces import Written
@@ -42,6 +43,7 @@ __all__ = [
     "Shipper",
     "Wanted",
     "bring_back",
+    "emitted",
     "is_shippable",
     "make_room",
     "pack",
@@ -477,6 +479,12 @@ def pack(task: Any, place: str, before: Mapping[str, Any], depot: str) -> list[P
             content = {"": _content(path)}
         found.append(Packed(out_of_mirror(path, depot), content))
     return found
+
+
+def emitted(task: Any, depot: str) -> list[Packed]:
+    """Return what a body that has failed is to send back: what it has emitted, if it has."""
+    path = file_of(task)
+    return [Packed(out_of_mirror(path, depot), {"": _content(path)})] if os.path.exists(path) else []
 
 
 def _output_names(task: Any) -> set[str]:

@@ -40,7 +40,7 @@ from d6tpipe.interfaces import Event, Failure, Outcome, State, Status
 from d6tpipe.jobs import Receipt, in_own_folder, seed_of
 from d6tpipe.machine import host_name, this_process
 from d6tpipe.payloads import loaded_classes, memory_paths
-from d6tpipe.shipping import Depot, Packed, Parcel, Wanted, bring_back, make_room, pack, working_in
+from d6tpipe.shipping import Depot, Packed, Parcel, Wanted, bring_back, emitted, make_room, pack, working_in
 from d6tpipe.stores import MEMORY
 from d6tpipe.task_values import stand_in_for
 from d6tpipe.tasks.outputs import absolute, in_mirror, localized, mirrored, original, stand_in
@@ -79,7 +79,7 @@ class TaskResult:
     captured : Captured or None
         What the body has printed, warned and logged.
     files : list of Packed
-        What it has saved, where the worker does not see the data folder.
+        What it has saved, or only emitted if it has failed, where the worker does not see the data folder.
     told : bytes
         Events of runs that the body has started, pickled.
     """
@@ -388,6 +388,8 @@ def _run_in_depot(
         result = _run_item(run_here, content, memory)
         if result.state is State.BUILT:
             result.files = pack(content[0], place, before, depot)
+        elif result.state is State.FAILED:
+            result.files = emitted(content[0], depot)
         return result
 
 

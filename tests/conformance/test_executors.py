@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from d6tpipe.machine import user_name
 from d6tpipe.storage.files import temporary_owner
 
 FLOW = """
-import logging, os, sys, threading, time, warnings
+import logging, os, signal, sys, threading, time, warnings
 import d6tpipe, luigi
 from d6tpipe.errors import TaskCancelled
 
@@ -282,15 +283,6 @@ class Saves(d6tpipe.tasks.TaskPickle):
             with open(os.path.join(LOG, "saves"), "w") as log:
                 log.write(str(asked))
 
-class Emits(d6tpipe.tasks.TaskPickle):
-    waits = d6tpipe.BoolParameter(default=True)
-    def run(self):
-        for step in range(3):
-            self.job.emit("step", step=step)
-            while self.waits and not os.path.exists(os.path.join(LOG, f"heard-{step}")):
-                time.sleep(0.005)
-        self.save(1)
-
 class Patient(d6tpipe.tasks.TaskPickle):
     i = d6tpipe.IntParameter()
     def run(self):
@@ -298,6 +290,57 @@ class Patient(d6tpipe.tasks.TaskPickle):
         while not os.path.exists(os.path.join(LOG, f"go-{self.i}")):
             time.sleep(0.005)
         self.save(self.i)
+
+class Trains(d6tpipe.tasks.TaskPickle):
+    i = d6tpipe.IntParameter()
+    waits = d6tpipe.BoolParameter(default=False)
+    fail = d6tpipe.BoolParameter(default=False)
+    kill = d6tpipe.BoolParameter(default=False)
+    def run(self):
+        for step in range(3):
+            self.job.emit("step", i=self.i, step=step, where=self.job.dir / str(step))
+        self.job.emit("last", run_id=self.job.run_id)
+        if self.kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.waits:
+            wait_for(os.path.join(LOG, f"seen_{self.i}"))
+        if self.fail:
+            raise ValueError("after emitting")
+        self.save(self.i)
+
+class TrainsAgain(d6tpipe.tasks.TaskPickle):
+    retry_count = 2
+    def run(self):
+        self.job.emit("step", step=0)
+        if self.job.attempt == 1:
+            raise ValueError("at once")
+        self.job.emit("step", step=1)
+        self.save(1)
+
+class TrainsOn(TrainsAgain):
+    resumable = True
+
+class TrainsAndAsks(d6tpipe.tasks.TaskPickle):
+    def run(self):
+        self.job.emit("step", step=0)
+        yield Raw(i=1)
+        self.job.emit("step", step=1)
+        yield Raw(i=2)
+        self.job.emit("step", step=2)
+        self.save(1)
+
+class TrainsBelow(d6tpipe.tasks.TaskPickle):
+    def requires(self):
+        return Trains
+    def run(self):
+        self.save(self.input(i=7).load())
+
+def wait_for(path):
+    end = time.monotonic() + 60
+    while not os.path.exists(path):
+        if time.monotonic() > end:
+            raise RuntimeError("nobody was told while the body ran")
+        time.sleep(0.01)
 
 def note(task):
     with open(os.path.join(LOG, task.task_id), "a") as log:
@@ -549,21 +592,6 @@ def test_a_body_whose_time_is_up_can_save_what_it_has(flow: Any, executor: Any, 
     assert "longer than 1 s (worker_timeout)" in Path(flow.LOG, "saves").read_text()
 
 
-def test_what_a_body_emits_is_told_while_it_goes_on(flow: Any, executor: Any, remote: bool) -> None:
-    told: list[Any] = []
-
-    def hear(emission: Any) -> None:
-        told.append((emission.data["step"], emission.replayed))
-        Path(flow.LOG, f"heard-{emission.data['step']}").write_text("")
-
-    task = flow.Emits(waits=not remote)  # from there emissions come with the outputs
-    with d6tpipe.watch(flow.Emits, "step", hear):
-        assert run(task, executor).ok
-        assert told == [(0, False), (1, False), (2, False)]
-        run(task, executor)
-    assert told[3:] == [(0, True), (1, True), (2, True)]
-
-
 def test_a_session_is_asked_for_more_while_bodies_run(flow: Any, executor: Any) -> None:
     with d6tpipe.Session("night", 2, executor) as session:
         session.submit(flow.Patient(i=0))
@@ -698,6 +726,95 @@ def test_settings_of_the_run_hold_on_the_worker(flow: Any, executor: Any, tmp_pa
     with d6tpipe.settings.override(parameter_count=3, dir=str(tmp_path / "there")):
         run(Says(), executor, abort=True)
         assert Says().outputLoad() == (str(tmp_path / "there"), 3)
+
+
+class TestWhatABodyEmits:
+    """Callbacks of ``watch``, told of it wherever the body runs."""
+
+    @pytest.fixture
+    def told(self, flow: Any) -> Iterator[list[Any]]:
+        """Emissions in the order of telling, and the events of their tasks."""
+        found: list[Any] = []
+        handlers = [d6tpipe.watch(flow.Trains, name, found.append) for name in ("step", "last")]
+        handlers += [d6tpipe.on(flow.Trains, kind, found.append) for kind in ("completed", "failed")]
+        for cls in (flow.TrainsAgain, flow.TrainsAndAsks):
+            handlers.append(d6tpipe.watch(cls, "step", found.append))
+        yield found
+        for handler in handlers:
+            handler.remove()
+
+    def test_of_a_body_that_is_killed_all_that_it_has_emitted_is_told_once(
+        self, flow: Any, executor: Any, told: list[Any], apart: bool, remote: bool
+    ) -> None:
+        if not apart:
+            pytest.skip("on serial and threads the process is the user's own")
+        (failure,) = run([flow.Trains(i=1, kill=True)], executor).failures
+        assert isinstance(failure.error, CrashError)
+        assert str(told.pop()).startswith("Event(failed")
+        # What lies on a machine that is not seen from here ends with the process.
+        assert [(one.name, one.data.get("step")) for one in told] == ([] if remote else
+            [("step", 0), ("step", 1), ("step", 2), ("last", None)])  # fmt: skip
+
+    def test_is_told_while_the_body_runs(self, flow: Any, executor: Any, remote: bool) -> None:
+        if remote:
+            pytest.skip("the worker writes where it is not seen from here")
+        threads = set()
+
+        def tell(emission: Any) -> None:
+            threads.add(os.getpid())
+            Path(flow.LOG, f"seen_{emission.data['i']}").touch()
+
+        with d6tpipe.watch(flow.Trains, "step", tell):
+            result = run([flow.Trains(i=1, waits=True), flow.Trains(i=2, waits=True)], executor)
+        assert result.ok, result.failures
+        assert threads == {os.getpid()}
+
+    @pytest.mark.parametrize("fail", [False, True])
+    def test_is_told_once_in_order_and_before_the_end_of_the_task(
+        self, flow: Any, executor: Any, told: list[Any], fail: bool
+    ) -> None:
+        tasks = [flow.Trains(i=i, fail=fail) for i in range(3)]
+        assert run(tasks, executor).ok is not fail
+        for task in tasks:
+            *emissions, event = [one for one in told if one.task is task]
+            assert str(event.kind) == ("failed" if fail else "completed")
+            assert [(one.name, one.data.get("step")) for one in emissions] == [
+                ("step", 0), ("step", 1), ("step", 2), ("last", None)
+            ]  # fmt: skip
+            assert {one.run_id for one in emissions} == {emissions[-1].data["run_id"]}
+            assert {(one.attempt, one.replayed) for one in emissions} == {(1, False)}
+            assert all(isinstance(one.data["where"], str) for one in emissions[:3])
+
+    def test_is_told_again_in_a_run_that_has_nothing_to_build(self, flow: Any, executor: Any, told: list[Any]) -> None:
+        run([flow.Trains(i=1), flow.TrainsAndAsks()], executor)
+        before = [(one.task, one.name, dict(one.data), one.run_id) for one in told if hasattr(one, "data")]
+        told.clear()
+        assert run([flow.Trains(i=1), flow.TrainsAndAsks()], executor).counts.keys() == {"fresh"}
+        assert sorted(map(str, before)) == sorted(str((one.task, one.name, dict(one.data), one.run_id)) for one in told)
+        assert all(one.replayed for one in told)
+
+    def test_of_a_body_that_begins_again_after_a_yield_each_is_told_once(
+        self, flow: Any, executor: Any, told: list[Any]
+    ) -> None:
+        assert run([flow.TrainsAndAsks()], executor).ok
+        assert [one.data["step"] for one in told] == [0, 1, 2]
+
+    def test_of_each_attempt_is_told(self, flow: Any, executor: Any, told: list[Any], remote: bool) -> None:
+        assert run([flow.TrainsAgain(), flow.TrainsOn()], executor).ok
+        for task in (flow.TrainsAgain(), flow.TrainsOn()):
+            found = [(one.attempt, one.data["step"]) for one in told if one.task is task]
+            if remote:  # an attempt that is followed by another at once may go unseen
+                found = [(1, 0)] * ((1, 0) not in found) + found
+            assert found == [(1, 0), (2, 0), (2, 1)]
+        told.clear()
+        run([flow.TrainsAgain(), flow.TrainsOn()], executor)
+        found = [(one.attempt, one.data["step"]) for one in told if one.task is flow.TrainsAgain()]
+        assert found == [(2, 0), (2, 1)]  # that of the attempt that has built it
+
+    def test_of_what_a_body_binds_is_told_too(self, flow: Any, executor: Any, told: list[Any]) -> None:
+        assert run([flow.TrainsBelow()], executor).ok
+        assert [one.data["step"] for one in told if getattr(one, "name", "") == "step"] == [0, 1, 2]
+        assert not any(one.replayed for one in told if hasattr(one, "data"))
 
 
 SLOW_AND_QUICK = """

@@ -46,6 +46,7 @@ class Long(dp.tasks.TaskPickle):
         with open(NOTES / "bodies", "a") as stream:
             stream.write(f"{os.getpid()} ")
         os.rename(NOTES / "bodies", NOTES / "bodies")
+        self.job.emit("begun", number=1)
         (NOTES / "begun").write_text(str(os.getpid()))
         wait_for("go")
         print("it is done")
@@ -81,6 +82,7 @@ from flow_of_sessions import *
 
 if __name__ == "__main__":
     how = sys.argv[1]
+    dp.watch(Long, "begun", lambda emission: print("heard", emission.data["number"], emission.replayed, flush=True))
     task = After(fails=len(sys.argv) > 2)
     if how == "session":
         with dp.Session("night", workers=2) as session:
@@ -172,7 +174,9 @@ def test_the_next_run_waits_for_an_isolated_task_whose_run_was_killed(world: Wor
         world.go()
     out, err = second.result()
     assert "'Long': 'built', 'After': 'built'" in out, err
+    assert out.count("heard 1 True") == 1 and "False" not in out
     assert len(world.bodies) == 1, "the body has run more than once"
+    assert "heard 1 True" in world.start(how).result()[0]
     assert world.status()["state"] == "built"
     script = (
         "from flow_of_sessions import *\n"

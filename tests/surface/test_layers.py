@@ -76,6 +76,7 @@ LAYERS = {
     "d6tpipe.cards": (2, "call"),
     "d6tpipe.emissions": (2, "call"),
     "d6tpipe.jobs": (2, "call"),
+    "d6tpipe.watchers": (2, "call"),
     "d6tpipe.typed": (1, "declarations"),
     "d6tpipe.configs": (1, "declarations"),
     "d6tpipe.hooks": (1, "declarations"),
