@@ -18,6 +18,7 @@ from luigi.task import flatten
 from d6tpipe import plugins, settings
 from d6tpipe.binding import FRAME, Frame, Unanswered
 from d6tpipe.errors import GraphError, MissingOutputError, PipeError, is_ours, shown, told, warn
+from d6tpipe.fingerprint.source import undisturbed
 from d6tpipe.interfaces import Capture, CaptureRecord, Failure, Outcome, State, Status
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.outputs import layout
@@ -41,7 +42,7 @@ def failure_of(task: Any, error: BaseException, seconds: float = 0.0) -> Failure
     told_whole = traceback.TracebackException.from_exception(error)
     if settings.show_locals:
         _add_locals(told_whole, error, set())
-    text = "".join(told_whole.format())
+    text = undisturbed(lambda: "".join(told_whole.format()))
     return Failure(task, error, text, seconds)
 
 
