@@ -28,6 +28,7 @@ from d6tpipe.errors import (
     told,
     warn,
 )
+from d6tpipe.fingerprint.source import undisturbed
 from d6tpipe.interfaces import Capture, CaptureRecord, Failure, Outcome, State, Status
 from d6tpipe.tasks import TaskAggregator, TaskData
 from d6tpipe.tasks.outputs import layout
@@ -51,7 +52,7 @@ def failure_of(task: Any, error: BaseException, seconds: float = 0.0) -> Failure
     told_whole = traceback.TracebackException.from_exception(error)
     if settings.show_locals:
         _add_locals(told_whole, error, set())
-    text = "".join(told_whole.format())
+    text = undisturbed(lambda: "".join(told_whole.format()))
     return Failure(task, error, text, seconds)
 
 

@@ -6,14 +6,14 @@ import ast
 import copy
 import linecache
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 from d6tpipe.fingerprint.bytecode import MEMO_SIZE, code_of, digest
 
-__all__ = ["CARRIED", "Source", "file_of", "same_source", "source_of"]
+__all__ = ["CARRIED", "Source", "file_of", "same_source", "source_of", "undisturbed"]
 
 CARRIED = "<dynamic-code>"
 """What the code of a function that was carried by value names as its file."""
@@ -22,6 +22,8 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _HAVE_DOCSTRING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # Not compared: what the bytecode does not show either, and what differs between versions.
 _LEFT_OUT = frozenset(["annotation", "ctx", "kind", "returns", "type_comment", "type_params"])
+
+_Result = TypeVar("_Result")
 
 # file -> (its lines when it was read, {(name, hash, globals) of a function: {first line: Source}})
 _files: dict[str, tuple[list[str], Any]] = {}
@@ -56,6 +58,28 @@ def source_of(function: FunctionType) -> Source | None:
     return next(iter(found.values())) if len(found) == 1 else None
 
 
+_TRIES = 5
+
+
+def undisturbed(call: Callable[[], _Result]) -> _Result:
+    """Call what parses code, again if another thread has disturbed it.
+
+    Up to Python 3.12 threads share the counter of how deep a tree is (python/cpython#106905): where one makes way for
+    another in the middle, both may find it wrong and raise SystemError. Tracebacks are written with the parser, too.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return call()
+        except SystemError as error:
+            if "recursion depth" not in str(error):
+                raise
+    return call()
+
+
+def _parsed(text: str) -> ast.Module:
+    return undisturbed(lambda: ast.parse(text))
+
+
 def same_source(one: str | None, other: str | None) -> bool:
     """Return whether two texts that `Source.shown` gave, perhaps in two versions of Python, are the same code.
 
@@ -66,7 +90,7 @@ def same_source(one: str | None, other: str | None) -> bool:
     if one is None or other is None:
         return False
     try:
-        return _text(ast.parse(one)) == _text(ast.parse(other))
+        return _text(_parsed(one)) == _text(_parsed(other))
     except (SyntaxError, ValueError, RecursionError):  # of what is no code, the value of a global, the text decides
         return False
 
@@ -132,7 +156,7 @@ def _index(text: str, file: str) -> dict[Any, dict[int, Source]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the file's warnings were shown when it was imported
-            tree = ast.parse(text)
+            tree = _parsed(text)
             top = compile(text, file, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError):  # being edited
         return {}

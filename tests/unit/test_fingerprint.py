@@ -20,7 +20,7 @@ import pytest
 
 from d6tpipe.fingerprint import PYTHON, changed_members, fingerprint, is_project
 from d6tpipe.fingerprint.bytecode import code_of
-from d6tpipe.fingerprint.source import same_source
+from d6tpipe.fingerprint.source import same_source, undisturbed
 
 SAME, DIFFERENT = "same", "different"
 
@@ -673,3 +673,22 @@ def test_formatting_changes_next_to_no_hash_in_the_standard_library():
 )
 def test_the_same_source_as_two_versions_of_python_write_it_is_the_same(one, other, same):
     assert same is same_source(one, other)
+
+
+def test_code_is_parsed_again_where_another_thread_has_disturbed_it(monkeypatch):
+    real, calls = ast.parse, []
+
+    def disturbed(text, *arguments, **options):
+        calls.append(text)
+        if len(calls) % 2:
+            raise SystemError("AST constructor recursion depth mismatch (before=177, after=63)")
+        return real(text, *arguments, **options)
+
+    monkeypatch.setattr(ast, "parse", disturbed)
+    assert same_source("x = (1)", "x = 1") and len(calls) == 4
+
+    def breaks():
+        raise SystemError("something else")
+
+    with pytest.raises(SystemError, match="else"):
+        undisturbed(breaks)
