@@ -187,7 +187,7 @@ class Survey:
         return accepted
 
     def _write(self, store: Store, node: Node) -> None:
-        record = self._ledger.record(node, None, 0.0)
+        record = self._ledger.record(node, None, 0.0) if not node.spared else self._ledger.renewed(node)
         record.accepted = True
         node.digest = record.digest
         store.records.write([record])
@@ -214,7 +214,12 @@ def survey(tasks: Any, upstream: bool = True) -> Survey:
             node.digest = None  # what is recorded is of an earlier attempt, or of none
         if node not in chosen:
             continue
-        if not node.present:
+        if node.spared:
+            if node.standing is Standing.STALE:
+                found.nodes.append(node)
+            else:
+                found.fresh += 1
+        elif not node.present:
             gone = node.standing is Standing.MISSING and stats_of(node.task) is None
             found.left.append((node, "has no output" if gone else "says itself that it is not complete"))
         elif node.standing is Standing.MISSING:

@@ -24,7 +24,7 @@ from d6tpipe.binding import binding_for, bound
 from d6tpipe.constructor import blueprint
 from d6tpipe.definitions import Definition, definition, same_module
 from d6tpipe.engine.differences import CLASS_KINDS, Present, differences, of_outputs
-from d6tpipe.engine.freshness import expected_seal, joined_digest
+from d6tpipe.engine.freshness import expected_seal, holds, joined_digest
 from d6tpipe.fingerprint.source import same_source
 from d6tpipe.interfaces import Finding, Reason, ReasonKind, Stats
 from d6tpipe.machine import boot_id, boot_tag, host_name
@@ -133,12 +133,12 @@ class Examiner:
         """Compare the record of a task with how things are; see `interfaces.TaskView.examine`."""
         known = self.known(node.task.__class__)
         self.settle_inputs(node)
-        if stats is not None and row[0] == "finished" and not known.looks_closer:
+        if row[0] == "finished" and not known.looks_closer:
             for code in (known.code, *known.good):
-                if expected_seal(node, code, stats) == row[2]:
+                if holds(node, code, row[2], stats):
                     return Finding((), row[1])
             for code, reasons in known.bad.items():
-                if expected_seal(node, code, stats) == row[2]:
+                if holds(node, code, row[2], stats):
                     return Finding(reasons, row[1])
         store = store_of(node.task)
         record = store.records.get(node.task.task_id, self.run_id or None)
@@ -158,13 +158,17 @@ class Examiner:
             found.append(Reason(ReasonKind.FAILED, after=record.error))
         elif record.stage != "finished":
             found.append(Reason(ReasonKind.INTERRUPTED))
+        if stats is None and record.stage == "finished" and known.definition.transient:
+            return self._compare(node, row, None, record, known)
         if found:
             return Finding(tuple(found), row[1] or None)
         assert stats is not None
         return self._compare(node, row, stats, record, known)
 
-    def _compare(self, node: Any, row: Any, stats: Stats, record: Record, known: Known) -> Finding:
-        present = self.present(node, record, stats, known)
+    def _compare(self, node: Any, row: Any, stats: Stats | None, record: Record, known: Known) -> Finding:
+        present, gone = self.present(node, record, stats, known), stats is None
+        if stats is None:
+            stats = tuple([(output.size, output.mtime_ns) for output in present.outputs])
         if record.observed:
             if not of_outputs(record, present):
                 return Finding((Reason(ReasonKind.UNTRACKED),), row[1])
@@ -172,7 +176,7 @@ class Examiner:
             return Finding((Reason(ReasonKind.UNTRACKED),), _digest(node.task, present.outputs))
         reasons = tuple(differences(record, present, _read(record.parameters)))
         modified = any(reason.kind is ReasonKind.OUTPUT_MODIFIED for reason in reasons)
-        digest = _digest(node.task, present.outputs) if modified else row[1]
+        digest = _digest(node.task, present.outputs) if modified and not gone else row[1]
         old_code = record.seal[: len(known.code)] if len(record.seal) != 32 else b""
         alike = bool(old_code) and not known.looks_closer and expected_seal(node, old_code, stats) == row[2]
         if not reasons:
@@ -186,12 +190,17 @@ class Examiner:
             known.bad[old_code] = reasons
         return Finding(reasons, digest)
 
-    def present(self, node: Any, record: Record, stats: Stats, known: Known) -> Present:
-        """Return how a task is now, to be compared with a record of it."""
+    def present(self, node: Any, record: Record, stats: Stats | None, known: Known) -> Present:
+        """Return how a task is now, to be compared with a record of it; no `stats`: as if its outputs were there."""
         says, task = known.definition, node.task
         outputs = outputs_of(task)
-        for output, (size, mtime_ns) in zip(outputs, stats, strict=True):
-            output.size, output.mtime_ns = size, mtime_ns
+        if stats is None:
+            then = {output.key: (output.size, output.mtime_ns, output.digest) for output in record.outputs}
+            for output in outputs:
+                output.size, output.mtime_ns, output.digest = then.get(output.key, (-1, 0, b""))
+        else:
+            for output, (size, mtime_ns) in zip(outputs, stats, strict=True):
+                output.size, output.mtime_ns = size, mtime_ns
         inputs = self.inputs(node)
         static = len(inputs) - node.recalled
         dynamic = inputs[static:]
@@ -215,8 +224,10 @@ class Examiner:
             inputs=inputs[:static],
             dynamic_inputs=dynamic,
             outputs=outputs,
-            look_inside=settings.verify == "hash"
-            or (record.host == host_name() and record.boot_id not in (boot_id(), DURABLE)),
+            look_inside=stats is not None
+            and (
+                settings.verify == "hash" or (record.host == host_name() and record.boot_id not in (boot_id(), DURABLE))
+            ),
             digest=lambda number: content_of(outputs[number]),
             expired=says.expires is not None and age > says.expires.total_seconds(),
             age=f"{timedelta(seconds=round(age))} old",
@@ -244,6 +255,14 @@ class Examiner:
             boot_id=DURABLE if settings.durable else boot_id(),
             seal=expected_seal(node, known.code, stats) or b"",
         )
+
+    def renew_unseen(self, node: Any) -> Record | None:
+        """Return the record of a task whose outputs are not there, brought up to date; None if there is none."""
+        record = store_of(node.task).records.get(node.task.task_id, self.run_id or None)
+        if record is None:
+            return None
+        known = self.known(node.task.__class__)
+        return self.renew(node, record, self.present(node, record, None, known), known)
 
     # ---- what a task needs
 

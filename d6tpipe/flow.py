@@ -16,6 +16,7 @@ from d6tpipe import settings
 from d6tpipe.binding import FRAME, LOADING, Unanswered
 from d6tpipe.callbacks import quiet
 from d6tpipe.engine.graph import Graph, Node
+from d6tpipe.engine.transients import is_open
 from d6tpipe.errors import GraphError, ParameterError, StorageError, shown, warn
 from d6tpipe.examiner import Examiner
 from d6tpipe.graphs import as_tasks, asked_for, build_graph
@@ -402,7 +403,7 @@ def taskflow_upstream(task: Any, only_complete: bool = False) -> list[Any]:
         Leave out what is not complete.
     """
     graph, goals, _ = build_graph(task, judged=only_complete)
-    return [node.task for node in graph.upstream(goals) if node.complete or not only_complete]
+    return [node.task for node in graph.upstream(goals) if not (only_complete and is_open(node))]
 
 
 def taskflow_downstream(task: Any, task_downstream: Any, only_complete: bool = False) -> set[Any]:
@@ -423,7 +424,7 @@ def taskflow_downstream(task: Any, task_downstream: Any, only_complete: bool = F
     """
     graph, goals, _ = build_graph(task_downstream, judged=only_complete)
     found = graph.between(_matching(graph, task), *goals)
-    return {node.task for node in found if node.complete or not only_complete}
+    return {node.task for node in found if not (only_complete and is_open(node))}
 
 
 def invalidate_upstream(task: Any, confirm: bool = False) -> bool | None:

@@ -13,6 +13,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from time import monotonic, perf_counter, time
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from d6tpipe import settings
 from d6tpipe.binding import FRAME
 from d6tpipe.engine.freshness import again
 from d6tpipe.engine.freshness import expected_seal as expected
-from d6tpipe.errors import told
+from d6tpipe.errors import StorageError, shown, told, warn
 from d6tpipe.examiner import (
     DURABLE,
     OBSERVED,
@@ -40,7 +41,7 @@ from d6tpipe.examiner import (
 from d6tpipe.failpoints import fail_point
 from d6tpipe.holds import PATIENCE, tell_waiting
 from d6tpipe.integrity import note_written
-from d6tpipe.interfaces import FAILURES, Outcome, Standing, State
+from d6tpipe.interfaces import FAILURES, GOOD, Outcome, Standing, State
 from d6tpipe.machine import boot_id, host_name
 from d6tpipe.records import OutputRecord, Record, seal, source_key
 from d6tpipe.stores import MEMORY, Store, close_all
@@ -110,6 +111,8 @@ class TaskLedger:
         self._logs = TaskLogs()
         self._wait_note: WaitNote | None = None
         self._noted = 0.0
+        self._inner = FRAME.get() is not None
+        self._kept: set[Any] = set()  # transient nodes that were asked for themselves
 
     # ---- before a body
 
@@ -139,11 +142,13 @@ class TaskLedger:
         return not joins(node.task) and store_of(node.task).root != MEMORY
 
     def look(self, node: Any) -> State | None:
-        """Return the state of a node whose outputs somebody else has built meanwhile; None if it has to run."""
+        """Return the state of a present node that need not run; None if it has to, as far as can be told by now."""
         if stats_of(node.task) is None or not self._lock(node):
             return None
         self._held[node].records.prepare()
         state = self._look_again(node)
+        if state is State.FROZEN:
+            self.adopt([node])
         self._let_go(node)
         self.commit()
         return state
@@ -269,6 +274,51 @@ class TaskLedger:
                 return State.STALE
         return None
 
+    # ---- what need not be there
+
+    def spares(self, node: Any) -> bool:
+        """Return whether a transient node whose outputs are missing would come out as its record says."""
+        if node in self._forced or self._view.mode(node) == "ignore":
+            return False
+        task = node.task
+        known = self._examiner.known(task.__class__)
+        self._examiner.settle_inputs(node)
+        row = store_of(task).records.load_one(task.task_family, task.task_id, self._run_id)
+        return again(node, known.compared, row, None, self._view)
+
+    def keep(self, nodes: Sequence[Any]) -> None:
+        """Take notice of nodes that were asked for themselves: no run removes their outputs any more."""
+        if not self._inner:
+            self._kept.update(nodes)
+
+    def use(self, nodes: Sequence[Any]) -> None:
+        """Hinder other runs from removing the outputs of `nodes`, until `remove` or the end of the run."""
+
+    def remove(self, nodes: Sequence[Any]) -> list[Any]:
+        """Remove outputs that nobody needs any more; return the nodes that have none now."""
+        if self._inner:  # whoever runs the body around this run may need them
+            return []
+        self.commit()  # nothing goes before what was made of it is safe
+        return [node for node in nodes if self._remove(node)]
+
+    def _remove(self, node: Any) -> bool:
+        store, key = store_of(node.task), node.task.task_id
+        self._stores[store] = None
+        if store.root != MEMORY and not store.locks.acquire(key):
+            return False
+        try:
+            record = store.records.get(key, self._run_id)
+            if record is None or record.asked or record.accepted or record.stage != "finished":
+                return False
+            from d6tpipe.removal import remove_outputs  # what it takes along is of no use to most runs
+
+            return remove_outputs(store, record)
+        except StorageError as error:
+            warn(f"{error}\nThe outputs of {shown(node.task)} stay; the run goes on.")
+            return False
+        finally:
+            self._release(store, [key])
+
     def note(self, nodes: Sequence[Any]) -> None:
         # Who built them has recorded them, but what is kept in memory is recorded in the memory of each process.
         for node in nodes:
@@ -363,6 +413,13 @@ class TaskLedger:
             if node.state not in (State.BUILT, State.FROZEN, *FAILURES):  # these have a record of their own by now
                 self._write_if_unchanged(node, self._observed(node, outputs))
         self._examiner.observed.clear()
+        for node in self._kept:
+            if node.state in GOOD and node.state is not State.BUILT:
+                store = store_of(node.task)
+                known = store.records.get(node.task.task_id, self._run_id)
+                if known is not None and known.stage == "finished" and not (known.asked or known.observed):
+                    self._write_if_unchanged(node, replace(known, asked=True))
+        self._kept.clear()
 
     def adopt(self, nodes: Iterable[Any]) -> None:
         """Record the outputs of nodes as valid as they are."""
@@ -379,7 +436,8 @@ class TaskLedger:
         if store.root != MEMORY and not store.locks.acquire(key):
             return
         self._ended.setdefault(store, []).append(key)
-        if stats_of(node.task) == tuple([(output.size, output.mtime_ns) for output in record.outputs]):
+        stats = stats_of(node.task)
+        if stats == tuple([(one.size, one.mtime_ns) for one in record.outputs]) or (node.spared and stats is None):
             self._write(node, record)
 
     def _write(self, node: Any, record: Record) -> None:
@@ -447,8 +505,23 @@ class TaskLedger:
             started=time() - seconds,
             seconds=seconds,
             metadata=metadata,
+            asked=says.definition.transient == "remove" and self._is_asked(node, store),
             **common,
         )
+
+    def renewed(self, node: Any) -> Record:
+        """Return the record of a node whose outputs are not there, brought up to date."""
+        self._facts_of(node.task.__class__, store_of(node.task))  # the texts of what its members are now
+        self._examiner.settle_inputs(node)
+        record = self._examiner.renew_unseen(node)
+        return self.record(node, None, 0.0, look=False) if record is None else record
+
+    def _is_asked(self, node: Any, store: Store) -> bool:
+        """Return whether a node was asked for itself, now or when what is being replaced was built."""
+        if node in self._kept:
+            return True
+        before = store.records.get(node.task.task_id, self._run_id) if node.present else None
+        return before is not None and before.asked
 
     def _outputs(
         self, task: Any, shelf: Shelf | None, store: Store, written: Mapping[str, Any], look: bool

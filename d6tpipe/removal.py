@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from d6tpipe import plugins
+from d6tpipe import cache, plugins
 from d6tpipe.definitions import definition
 from d6tpipe.errors import shown
 from d6tpipe.examiner import outputs_of, store_of
@@ -22,7 +23,7 @@ from d6tpipe.records import OutputRecord, Record
 from d6tpipe.stores import Store, store_at
 from d6tpipe.tasklogs import discard
 
-__all__ = ["Candidate", "Removal", "everything", "impossible", "in_bytes", "is_no_file", "unneeded"]
+__all__ = ["Candidate", "Removal", "everything", "impossible", "in_bytes", "is_no_file", "remove_outputs", "unneeded"]
 
 
 class Candidate:
@@ -204,6 +205,34 @@ class Removal:
         if output.size < 0:
             return "is left of a failed attempt: nothing is known of what it holds"
         return _changed(path, output)
+
+
+def remove_outputs(store: Store, record: Record) -> bool:
+    """Delete the outputs of a task and keep its record; all of them, or none if one has to stay.
+
+    The caller holds the task.
+
+    Returns
+    -------
+    bool
+        Whether they are gone. What has to stay is what `Removal` leaves alone, too.
+
+    Raises
+    ------
+    StorageError
+        The disk said no; what was deleted before stays deleted.
+    """
+    held_in_memory = [output.path for output in record.outputs if output.format == "cache"]
+    on_disk = replace(record, outputs=[output for output in record.outputs if output.format != "cache"])
+    removal = Removal(store)
+    if on_disk.outputs and removal._stays(on_disk):
+        return False
+    for path in removal._existing(on_disk):
+        plugins.load("files", "local").remove(path)
+        fail_point("removal.output")
+    for path in held_in_memory:
+        cache.data.pop(path, None)
+    return True
 
 
 def _says_what_was_asked_for(record: Record | None) -> bool:

@@ -18,7 +18,7 @@ from d6tpipe.binding import bound
 from d6tpipe.constructor import blueprint
 from d6tpipe.declared import class_option
 from d6tpipe.engine.graph import Graph
-from d6tpipe.errors import BuildError, GraphError, PipeError, warn
+from d6tpipe.errors import BuildError, DeclarationError, GraphError, PipeError, warn
 from d6tpipe.examiner import OBSERVED, Examiner, Known, digest_together, stats_of, store_of
 from d6tpipe.hooks import may_have_hooks, submission_of
 from d6tpipe.interfaces import Evidence, Finding
@@ -51,7 +51,7 @@ class _Kind:
 
     __slots__ = (
         "aggregator", "demands", "external", "family", "hooked", "known", "leaf", "luigi", "may_vary", "mode",
-        "objects_in", "own_rule", "plain_needs", "skipped", "tracked", "wrapper",
+        "objects_in", "own_rule", "plain_needs", "skipped", "tracked", "transient", "wrapper",
     )  # fmt: skip
 
     def __init__(self, cls: type, known: Known) -> None:
@@ -64,6 +64,9 @@ class _Kind:
         self.luigi = not data and not self.aggregator
         self.wrapper = cls.complete is luigi.WrapperTask.complete  # type: ignore[attr-defined]
         self.external = declared_external(cls)
+        self.transient = known.definition.transient
+        if self.transient:
+            self.transient = self._checked_transience(cls, data)
         self.may_vary = isinstance(getattr(cls, "external", None), (luigi.Parameter, property))
         self.plain_needs = (
             cls.deps in (luigi.Task.deps, Task.deps) and cls._requires is luigi.Task._requires  # type: ignore[attr-defined]
@@ -88,6 +91,22 @@ class _Kind:
             self.mode = _OUTPUTS
         else:
             self.mode = _FILES
+
+    def _checked_transience(self, cls: type, data: bool) -> bool | str:
+        """Return what a class says of its outputs, which need not be there."""
+        if not data and not self.aggregator:  # of a plain luigi class it is a word of its own
+            return False
+        if self.external or self.aggregator:
+            raise DeclarationError(
+                "A transient task is one whose outputs can be built again when they are needed",
+                task=cls,
+                facts={
+                    "transient": repr(self.transient),
+                    "but": "it only stands for other tasks" if self.aggregator else "it is external, made elsewhere",
+                },
+                hint="Take transient out of the class, or write transient = False if a base class says it.",
+            )
+        return self.transient
 
     def is_external(self, task: Any) -> bool:
         """Return whether the outputs of `task`, one of this class, are made elsewhere."""
@@ -170,7 +189,7 @@ class TaskView:
     def __init__(self, prune: bool = True, examiner: Examiner | None = None) -> None:
         self.prune = prune
         self.examiner = examiner or Examiner(Policy())
-        self.recalls = False
+        self.recalls = self.spares = self.removes = False
         self.tolerant = False  # whether a task of a plan may do without some of what it needs
         self.graph = Graph(self)
         self._names: dict[tuple[Any, ...], bytes] = {}
@@ -307,7 +326,7 @@ class TaskView:
         for group in groups:
             members = self._found(group)
             if group.tracked:
-                yield Evidence(group.known.compared, OBSERVED, members)
+                yield Evidence(group.known.compared, OBSERVED, members, bool(group.kind.transient))
             group.rows = None
 
     def _groups(self, nodes: Sequence[Any]) -> tuple[list[_Group], list[Any]]:
@@ -408,6 +427,14 @@ class TaskView:
     def examine(self, node: Any, row: Any, stats: Any) -> Finding:
         return self.examiner.examine(node, row, stats)
 
+    def transient(self, node: Any) -> bool | str:
+        kind = self._kinds[node.task.__class__]
+        found: bool | str = kind.transient
+        return found and not kind.is_external(node.task) and found
+
+    def gone(self, node: Any) -> bool:
+        return stats_of(node.task) is None
+
     def joins(self, node: Any) -> bool:
         return self._kinds[node.task.__class__].mode == _NOTHING
 
@@ -478,6 +505,8 @@ class TaskView:
             task, cls = _remake(task, newest), newest
         kind = _Kind(cls, self.examiner.known(cls))
         self.recalls = self.recalls or (kind.tracked and kind.known.definition.dynamic)
+        self.spares = self.spares or bool(kind.transient)
+        self.removes = self.removes or kind.transient == "remove"
         known = self._families.setdefault(kind.family, cls)
         if known is not cls and not _one_definition(known, cls):
             raise GraphError(
