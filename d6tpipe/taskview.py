@@ -18,8 +18,9 @@ from d6tpipe.binding import bound
 from d6tpipe.constructor import blueprint
 from d6tpipe.declared import class_option
 from d6tpipe.engine.graph import Graph
+from d6tpipe.engine.transients import is_open
 from d6tpipe.errors import BuildError, DeclarationError, GraphError, PipeError, warn
-from d6tpipe.examiner import OBSERVED, Examiner, Known, digest_together, stats_of, store_of
+from d6tpipe.examiner import OBSERVED, Examiner, Known, digest_together, joins, stats_of, store_of
 from d6tpipe.hooks import may_have_hooks, submission_of
 from d6tpipe.interfaces import Evidence, Finding
 from d6tpipe.labels import marks_of
@@ -632,18 +633,25 @@ def requirements_complete(task: Any) -> bool:
     if asking is not None:
         node = asking.graph.find(task)
         if node is not None and node.walked and all(need.complete is not None for need in node.needs):
-            return all(need.complete for need in node.needs)
+            return _all_complete(node)
     from d6tpipe.engine.freshness import judge, tolerates
 
     for stale in ("ignore", "warn"):  # records only count where some tasks may have failed: they say which
         view = TaskView(examiner=Examiner(Policy(stale)))
         (node,) = view.graph.add([task])
         judge(view.graph.order[:-1], view)
-        if all(need.complete for need in node.needs):
+        if _all_complete(node):
             return True
         if not any([view.tolerance(one) for one in view.graph.order]):
             return False
     return node is not None and tolerates(node, view)
+
+
+def _all_complete(node: Any) -> bool:
+    """Return whether all that a node needs is complete; for one that only stands for others, and is there, too."""
+    if joins(node.task):
+        return not any(map(is_open, node.needs))
+    return all([need.complete for need in node.needs])
 
 
 # ---- definitions of a class
