@@ -15,6 +15,7 @@ import luigi
 from d6tpipe import settings
 from d6tpipe.binding import FRAME, LOADING, Unanswered
 from d6tpipe.callbacks import quiet
+from d6tpipe.declared import class_option
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.engine.transients import is_open
 from d6tpipe.errors import GraphError, ParameterError, StorageError, shown, warn
@@ -265,6 +266,13 @@ def bind(frame: Any, tasks: list[Any]) -> None:
         return
     n_workers = min(len(tasks), frame.n_workers)
     executor = "serial" if n_workers == 1 else "threads"
+    passing = [task for task in tasks if class_option(type(task), "transient") == "remove"]
+    if passing:  # the run around this one does not know yet that they are needed here
+        from d6tpipe.readers import Reading
+
+        frame.reading = frame.reading or Reading()
+        for task in passing:
+            frame.reading.begin(task)
     with quiet():
         result = run(tasks, abort=False, execution_summary=False, workers=n_workers, progress=False,
                      stale=frame.stale, executor=executor)  # fmt: skip

@@ -366,8 +366,14 @@ class Ledger(Protocol):
     def keep(self, nodes: Sequence[Any]) -> None:
         """Take notice of nodes that were asked for themselves: no run removes their outputs any more."""
 
-    def use(self, nodes: Sequence[Any]) -> None:
-        """Hinder other runs from removing the outputs of `nodes`, until `remove` or the end of the run."""
+    def use(self, nodes: Sequence[Any]) -> Sequence[Any]:
+        """Hinder others from removing the outputs of `nodes`, until `remove` or the end of the run.
+
+        Returns
+        -------
+        sequence of nodes
+            Those whose outputs are not there any more.
+        """
 
     def remove(self, nodes: Sequence[Any]) -> Sequence[Any]:
         """Remove outputs that nobody needs any more; return the nodes that have none now."""
@@ -457,9 +463,6 @@ class TaskView(Protocol):
 
         "remove": they are removed when nobody needs them any more.
         """
-
-    def gone(self, node: Any) -> bool:
-        """Return whether an output of `node` that was there is missing now."""
 
     def mode(self, node: Any) -> str:
         """Return what staleness means for `node`: "ignore", "warn", "rerun" or "frozen"."""

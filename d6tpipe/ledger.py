@@ -43,6 +43,7 @@ from d6tpipe.holds import PATIENCE, tell_waiting
 from d6tpipe.integrity import note_written
 from d6tpipe.interfaces import FAILURES, GOOD, Outcome, Standing, State
 from d6tpipe.machine import boot_id, host_name
+from d6tpipe.readers import Reading, removing
 from d6tpipe.records import OutputRecord, Record, seal, source_key
 from d6tpipe.stores import MEMORY, Store, close_all
 from d6tpipe.tasklogs import TaskLogs
@@ -113,6 +114,8 @@ class TaskLedger:
         self._noted = 0.0
         self._inner = FRAME.get() is not None
         self._kept: set[Any] = set()  # transient nodes that were asked for themselves
+        self._reading = Reading()
+        self._left: list[Any] = []  # nobody here needs their outputs, but somebody else reads them
 
     # ---- before a body
 
@@ -291,33 +294,43 @@ class TaskLedger:
         if not self._inner:
             self._kept.update(nodes)
 
-    def use(self, nodes: Sequence[Any]) -> None:
-        """Hinder other runs from removing the outputs of `nodes`, until `remove` or the end of the run."""
+    def use(self, nodes: Sequence[Any]) -> list[Any]:
+        """Hinder others from removing the outputs of `nodes`; return those that are not there any more."""
+        self._left = [node for node in self._left if node not in nodes]
+        return [node for node in nodes if not self._reading.begin(node.task) or stats_of(node.task) is None]
 
     def remove(self, nodes: Sequence[Any]) -> list[Any]:
         """Remove outputs that nobody needs any more; return the nodes that have none now."""
         if self._inner:  # whoever runs the body around this run may need them
             return []
         self.commit()  # nothing goes before what was made of it is safe
-        return [node for node in nodes if self._remove(node)]
+        gone = []
+        for node in nodes:
+            removed = self._remove(node)
+            if removed:
+                gone.append(node)
+            elif removed is None:
+                self._left.append(node)
+        return gone
 
-    def _remove(self, node: Any) -> bool:
+    def _remove(self, node: Any) -> bool | None:
+        """Remove the outputs of a node; False if they have to stay, None if they are in use."""
+        from d6tpipe.removal import remove_outputs  # what it takes along is of no use to most runs
+
         store, key = store_of(node.task), node.task.task_id
         self._stores[store] = None
-        if store.root != MEMORY and not store.locks.acquire(key):
-            return False
-        try:
-            record = store.records.get(key, self._run_id)
-            if record is None or record.asked or record.accepted or record.stage != "finished":
+        self._reading.end(store, key)
+        with removing(store, key) as alone:
+            if not alone:
+                return None
+            try:
+                record = store.records.get(key, self._run_id)
+                if record is None or record.asked or record.accepted or record.stage != "finished":
+                    return False
+                return remove_outputs(store, record)
+            except StorageError as error:
+                warn(f"{error}\nThe outputs of {shown(node.task)} stay; the run goes on.")
                 return False
-            from d6tpipe.removal import remove_outputs  # what it takes along is of no use to most runs
-
-            return remove_outputs(store, record)
-        except StorageError as error:
-            warn(f"{error}\nThe outputs of {shown(node.task)} stay; the run goes on.")
-            return False
-        finally:
-            self._release(store, [key])
 
     def note(self, nodes: Sequence[Any]) -> None:
         # Who built them has recorded them, but what is kept in memory is recorded in the memory of each process.
@@ -398,6 +411,9 @@ class TaskLedger:
                 store.records.withdraw([(node.task.task_family, node.task.task_id)], self._run_id)
         self.keep_up()
         self.commit()
+        for node in self._left:
+            self._remove(node)
+        self._reading.close()
         close_all(self._stores)
 
     # ---- records

@@ -433,9 +433,6 @@ class TaskView:
         found: bool | str = kind.transient
         return found and not kind.is_external(node.task) and found
 
-    def gone(self, node: Any) -> bool:
-        return stats_of(node.task) is None
-
     def joins(self, node: Any) -> bool:
         return self._kinds[node.task.__class__].mode == _NOTHING
 

@@ -90,8 +90,8 @@ class ClaimingLedger:
     def keep(self, nodes: Sequence[Any]) -> None:
         self._ledger.keep(nodes)
 
-    def use(self, nodes: Sequence[Any]) -> None:
-        self._ledger.use(nodes)
+    def use(self, nodes: Sequence[Any]) -> Sequence[Any]:
+        return list(self._ledger.use(nodes))
 
     def remove(self, nodes: Sequence[Any]) -> Sequence[Any]:
         return list(self._ledger.remove(nodes))

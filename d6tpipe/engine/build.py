@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Sequence
 from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
 from d6tpipe.engine.plan import UNSETTLED, Plan
-from d6tpipe.engine.transients import Leftovers
+from d6tpipe.engine.transients import Leftovers, look_for
 from d6tpipe.errors import GraphError, MissingOutputError, warn
 from d6tpipe.interfaces import (
     GOOD,
@@ -121,6 +121,7 @@ class _Loop:
             goals = self.graph.add(tasks)
             added = self.graph.order[known:]
             judge(added, self.view)
+            self.look_for(goals)
             self.plan.ask(goals, added)
         except Exception as error:  # noqa: BLE001  (reported to whoever has asked; the others go on)
             self.graph.forget(known)
@@ -245,7 +246,7 @@ class _Loop:
 
     def wait_for_inputs(self, node: Node) -> bool:
         """Have built what a node that has to run lacks; False if it lacks nothing."""
-        lacking = self.plan.lacks(node)
+        lacking = self.plan.lacks(node, self.ledger)
         if not lacking:
             return False
         state = self.ledger.look(node)
@@ -261,6 +262,11 @@ class _Loop:
             self.leftovers.call_back(called)
         self.tell_skipped()
         return True
+
+    def look_for(self, nodes: Sequence[Node]) -> None:
+        """Find out what of `nodes` is complete and not there."""
+        if self.view.spares:
+            look_for(nodes, self.view, self.ledger)
 
     def watch(self, nodes: Sequence[Node], asker: Node | None = None, goals: Sequence[Node] = ()) -> None:
         """Take notice of who needs what, if anything is to be removed; `goals` were asked for, or by `asker`."""
@@ -305,6 +311,7 @@ class _Loop:
             asked = self.graph.add(suspension.requirements)
             added = self.graph.order[known:]
             judge(added, self.view)
+            self.look_for(asked)
             waits, bad = self.plan.grow(node, asked, added)
         except Exception as error:  # noqa: BLE001  (reported: the graph cannot take them, the body that asked has failed)
             self.graph.forget(known)

@@ -11,7 +11,7 @@ from d6tpipe.engine.graph import Node
 from d6tpipe.engine.limits import Demand, Limits
 from d6tpipe.engine.transients import asked_for, find_wanted, is_open, look_for
 from d6tpipe.errors import CycleError
-from d6tpipe.interfaces import FAILURES, GOOD, Failure, Reason, ReasonKind, Standing, State, TaskView
+from d6tpipe.interfaces import FAILURES, GOOD, Failure, Ledger, Reason, ReasonKind, Standing, State, TaskView
 
 __all__ = ["UNSETTLED", "Plan"]
 
@@ -346,11 +346,12 @@ class Plan:
         self.built(node, State.CACHED)
         node.spared = True
 
-    def lacks(self, node: Node) -> list[Node]:
-        """Return what a node that was just taken needs and that is not there."""
+    def lacks(self, node: Node, ledger: Ledger) -> list[Node]:
+        """Return what a node that was just taken needs and that is not there; see `look_for`."""
         if not self._view.spares or self._view.joins(node):
             return []
-        return [need for need in node.needs if need.state in UNSETTLED] + look_for(node.needs, self._view)
+        called = [need for need in node.needs if need.state in UNSETTLED]
+        return called + look_for(node.needs, self._view, ledger)
 
     def call(self, node: Node, lacking: Sequence[Node]) -> list[Node]:
         """Have what is not there built before `node`, which was just taken; return what was called for by that.
@@ -391,9 +392,7 @@ class Plan:
 
     def _take_in(self, asked: Sequence[Node], order: Sequence[Node]) -> list[Node]:
         if self._doubtful:
-            self._doubtful -= asked_for(asked, self._view)
-        if self._view.spares:
-            look_for(asked, self._view)
+            self._doubtful.difference_update(asked_for(asked, self._view))
         wanted = self._wanted(asked, frozenset())
         fresh = [new for new in order if new in wanted]
         known = {id(new) for new in fresh}

@@ -11,11 +11,11 @@ the same calls for it, and waits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from d6tpipe.engine.freshness import may_be_kept
 from d6tpipe.engine.graph import Node
-from d6tpipe.interfaces import GOOD, State, TaskView
+from d6tpipe.interfaces import GOOD, Ledger, State, TaskView
 
 __all__ = ["Leftovers", "asked_for", "find_wanted", "is_hollow", "is_open", "look_for"]
 
@@ -57,35 +57,35 @@ def find_wanted(goals: Iterable[Node], forced: Iterable[Node], view: TaskView) -
     return found
 
 
-def asked_for(goals: Iterable[Node], view: TaskView) -> set[Node]:
+def asked_for(goals: Iterable[Node], view: TaskView) -> dict[Node, None]:
     """Return what was asked for itself: goals, and what stands behind those that only stand for others."""
-    found: set[Node] = set()
+    found: dict[Node, None] = {}
     pending = list(goals)
     while pending:
         node = pending.pop()
         if node not in found:
-            found.add(node)
+            found[node] = None
             if view.joins(node):
                 pending += node.needs
     return found
 
 
-def look_for(nodes: Sequence[Node], view: TaskView) -> list[Node]:
-    """Return those of `nodes`, settled ones, that a body cannot load: spared, or deleted by another run by now."""
-    members: dict[Node, None] = {}
-    pending = list(nodes)
-    while pending:
-        node = pending.pop()
-        if node in members:
-            continue
-        members[node] = None
-        if view.joins(node):
-            pending += node.needs
-        elif node.complete and not is_hollow(node, view) and view.transient(node) == "remove" and view.gone(node):
-            node.present, node.spared = False, True
-    for node in reversed(members):
-        if view.joins(node):
-            node.spared = any([need.spared for need in node.needs])
+def look_for(nodes: Iterable[Node], view: TaskView, ledger: Ledger) -> list[Node]:
+    """Return those of `nodes` that a body cannot load although they are complete; the others stay as long as it runs.
+
+    They are spared, or another run has removed them by now, or what is behind them.
+    """
+    nodes = list(nodes)
+    members = asked_for(nodes, view) if view.removes else {}
+    present = [node for node in members if node.complete and not is_hollow(node, view)]
+    for node in ledger.use([node for node in present if view.transient(node) == "remove"]):
+        node.present, node.spared = False, True
+    pending = [node for node in members if view.joins(node)]
+    while pending:  # those behind others last: one round, or two
+        changed = [node for node in reversed(pending) if node.spared != any([need.spared for need in node.needs])]
+        for node in changed:
+            node.spared = not node.spared
+        pending = pending if changed else []
     return [node for node in nodes if node.spared]
 
 
@@ -116,8 +116,8 @@ class Leftovers:
 
     def protect(self, goals: Iterable[Node]) -> list[Node]:
         """Take notice of what was asked for itself; return those whose outputs would go otherwise."""
-        found = asked_for(goals, self._view) - self._asked_for
-        self._asked_for |= found
+        found = [node for node in asked_for(goals, self._view) if node not in self._asked_for]
+        self._asked_for.update(found)
         return [node for node in found if self._view.transient(node) == "remove"]
 
     def add(self, nodes: Iterable[Node]) -> None:

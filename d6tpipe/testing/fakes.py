@@ -416,9 +416,6 @@ class ScriptedView:
     def transient(self, node: Any) -> bool | str:
         return self.passing.get(node.task, False)
 
-    def gone(self, node: Any) -> bool:
-        return node.task not in self.outputs
-
     def excused(self, node: Any) -> bool:
         return bool(getattr(node.task, "skip", False))
 
@@ -538,8 +535,8 @@ class OpenLedger:
     def keep(self, nodes: Sequence[Any]) -> None:
         self.log += [("keep", node.task) for node in nodes]
 
-    def use(self, nodes: Sequence[Any]) -> None:
-        pass
+    def use(self, nodes: Sequence[Any]) -> Sequence[Any]:
+        return [node for node in nodes if node.task not in self.outputs]
 
     def remove(self, nodes: Sequence[Any]) -> Sequence[Any]:
         self.log += [("remove", node.task) for node in nodes]
