@@ -375,6 +375,9 @@ class Ledger(Protocol):
             Those whose outputs are not there any more.
         """
 
+    def finish_removal(self, nodes: Sequence[Any]) -> None:
+        """Remove what a run that was killed while it removed outputs has left of those of `nodes`."""
+
     def remove(self, nodes: Sequence[Any]) -> Sequence[Any]:
         """Remove outputs that nobody needs any more; return the nodes that have none now."""
 

@@ -313,6 +313,13 @@ class TaskLedger:
                 self._left.append(node)
         return gone
 
+    def finish_removal(self, nodes: Sequence[Any]) -> None:
+        """Remove what a run that was killed while it removed outputs has left of those of `nodes`."""
+        for node in [] if self._inner else nodes:
+            outputs = outputs_of(node.task)
+            if len(outputs) > 1 and any([stat_of(output) is not None for output in outputs]):
+                self._remove(node)
+
     def _remove(self, node: Any) -> bool | None:
         """Remove the outputs of a node; False if they have to stay, None if they are in use."""
         from d6tpipe.removal import remove_outputs  # what it takes along is of no use to most runs

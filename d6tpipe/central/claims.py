@@ -93,6 +93,9 @@ class ClaimingLedger:
     def use(self, nodes: Sequence[Any]) -> Sequence[Any]:
         return list(self._ledger.use(nodes))
 
+    def finish_removal(self, nodes: Sequence[Any]) -> None:
+        self._ledger.finish_removal(nodes)
+
     def remove(self, nodes: Sequence[Any]) -> Sequence[Any]:
         return list(self._ledger.remove(nodes))
 

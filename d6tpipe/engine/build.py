@@ -286,6 +286,7 @@ class _Loop:
         if asker is not None:
             found.use(asker, asker.asked)
         found.settled(nodes)
+        self.ledger.finish_removal([node for node in nodes if node.spared and not self.view.joins(node)])
 
     def remove(self, leftovers: Leftovers) -> None:
         spent, leftovers.spent = dict.fromkeys(leftovers.spent), []

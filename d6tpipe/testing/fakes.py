@@ -538,6 +538,9 @@ class OpenLedger:
     def use(self, nodes: Sequence[Any]) -> Sequence[Any]:
         return [node for node in nodes if node.task not in self.outputs]
 
+    def finish_removal(self, nodes: Sequence[Any]) -> None:
+        pass
+
     def remove(self, nodes: Sequence[Any]) -> Sequence[Any]:
         self.log += [("remove", node.task) for node in nodes]
         self.outputs.difference_update([node.task for node in nodes])
