@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from contextlib import redirect_stdout
 
 import pytest
@@ -362,6 +363,107 @@ def test_a_run_inside_a_body_removes_nothing(removing):
 
     run(Inside())
     assert Inside().outputLoad() is True
+
+
+def elsewhere(tasks):
+    """Run in a thread, which knows nothing of the body that this is called in."""
+    errors = []
+
+    def work():
+        try:
+            dp.run(tasks, execution_summary=False, progress=False)
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(60)
+    return errors
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_another_run_does_not_remove_what_a_body_reads(removing, memory):
+    class Held(dp.tasks.TaskCache):
+        transient = "remove"
+
+        def run(self):
+            self.save(10)
+
+    source = Held if memory else removing.Mid
+
+    class Other(dp.tasks.TaskJson):
+        def requires(self):
+            return source()
+
+        def run(self):
+            ran("Other")
+            self.save(self.inputLoad())
+
+    class Long(dp.tasks.TaskJson):
+        def requires(self):
+            return source()
+
+        def run(self):
+            errors = elsewhere(Other())
+            self.save([repr(errors), self.inputLoad()])
+
+    run(Long())
+    assert ["[]", 10] == Long().outputLoad()
+    assert not source().complete()
+
+
+def test_another_run_does_not_remove_what_a_body_has_bound(removing):
+    class Other(dp.tasks.TaskJson):
+        def requires(self):
+            return removing.Mid(n=2)
+
+        def run(self):
+            self.save(self.inputLoad())
+
+    class Long(dp.tasks.TaskJson):
+        def requires(self):
+            return removing.Mid
+
+        def run(self):
+            target = self.input(n=2)
+            errors = elsewhere(Other())
+            self.save([repr(errors), target.load()])
+
+    run(Long())
+    assert ["[]", 10] == Long().outputLoad()
+    assert not removing.Mid(n=2).complete()
+
+
+def test_what_another_run_has_removed_before_a_body_starts_is_built_again(removing):
+    class Other(dp.tasks.TaskJson):
+        def requires(self):
+            return removing.Mid()
+
+        def run(self):
+            self.save(self.inputLoad())
+
+    class First(dp.tasks.TaskJson):
+        priority = 1
+
+        def run(self):
+            self.save(repr(elsewhere(Other())))
+
+    class Second(dp.tasks.TaskJson):
+        def requires(self):
+            return [First(), removing.Mid()]
+
+        def run(self):
+            ran("Second")
+            self.save(self.inputLoad())
+
+    removing.Mid.transient = True
+    run(removing.Top())
+    removing.Mid.transient = "remove"
+    bodies, states = run(Second())
+    assert ["Mid", "Second"] == bodies
+    assert "built" == states["Mid"]
+    assert ["[]", 10] == Second().outputLoad()
+    assert not removing.Mid().complete()
 
 
 # ---- questions say the same
