@@ -78,8 +78,6 @@ class _Loop:
         while True:
             if self.intake is not None:
                 self.ask(self.intake)
-            if self.leftovers is not None and self.leftovers.spent:
-                self.remove(self.leftovers)
             held, self.held = self.held, []
             for entry in held:
                 self.resume(entry.node, entry.suspension)
@@ -89,6 +87,8 @@ class _Loop:
                     break
                 if not self.start(node):
                     self.busy.append(node)
+            if self.leftovers is not None and self.leftovers.spent:
+                self.remove(self.leftovers)
             if self.running:
                 # With room left, look again now and then whether what others build is there.
                 idle = self.busy and len(self.running) < executor.capacity
