@@ -195,7 +195,12 @@ class Survey:
         return accepted
 
     def _write(self, store: Store, node: Node) -> None:
-        store.records.write([self._ledger.accepted(node, self._metadata.get(node, ""))])
+        if node.spared:
+            record = self._ledger.renewed(node)
+            record.accepted, node.digest = True, record.digest
+        else:
+            record = self._ledger.accepted(node, self._metadata.get(node, ""))
+        store.records.write([record])
 
 
 def survey(tasks: Any, upstream: bool = True) -> Survey:
@@ -219,7 +224,12 @@ def survey(tasks: Any, upstream: bool = True) -> Survey:
             node.digest = None  # what is recorded is of an earlier attempt, or of none
         if node not in chosen:
             continue
-        if not node.present:
+        if node.spared:
+            if node.standing is Standing.STALE:
+                found.nodes.append(node)
+            else:
+                found.fresh += 1
+        elif not node.present:
             gone = node.standing is Standing.MISSING and stats_of(node.task) is None
             found.left.append((node, "has no output" if gone else "says itself that it is not complete"))
         elif node.standing is Standing.MISSING:

@@ -79,6 +79,8 @@ class Frame:
     attempt : int
     seconds : float or None
         How long the body may take, and `begun`: when it began, by the monotonic clock.
+    reading : readers.Reading or None
+        What the body has bound of what other runs may remove.
     job : jobs.Job or None
         What the body has as ``self.job``, once it has asked for it.
     told : list of interfaces.Event
@@ -96,6 +98,7 @@ class Frame:
         "job",
         "n_workers",
         "outer",
+        "reading",
         "requires",
         "run_id",
         "saved",
@@ -121,6 +124,7 @@ class Frame:
         self.written: dict[str, Any] = {}
         self.asked: list[Any] = []
         self.bound: list[tuple[Any, bool]] = []
+        self.reading: Any = None
         self.stale: str | None = None
         self.answered: frozenset[Any] = frozenset()
         self.n_workers = 1

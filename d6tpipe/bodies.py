@@ -286,6 +286,8 @@ class _Body:
 
     def close(self) -> None:
         """Give the body up."""
+        if self.frame.reading is not None:
+            self.frame.reading.close()
         if self.generator is not None:
             self.generator.close()
 
@@ -340,6 +342,8 @@ class _Body:
             state = State.TIMEOUT if isinstance(error, TaskTimeoutError) else State.FAILED
             return Outcome(state, self.seconds, failure)
         finally:
+            if self.frame.reading is not None and not self.requirements:
+                self.frame.reading.close()
             FRAME.reset(token)
             _unhook(task)
             if self.status is not None:

@@ -137,6 +137,7 @@ class Options:
     ignore_code, freeze : bool
     expires : datetime.timedelta or None
     stale : {"ignore", "warn", "rerun"} or None
+    transient : False, True or "remove"
     marks : frozenset of str
     names : frozenset of str
         Which of these words are attributes of the class that were read as options.
@@ -150,6 +151,7 @@ class Options:
     freeze: bool
     expires: datetime.timedelta | None
     stale: str | None
+    transient: bool | str
     marks: frozenset[str]
     names: frozenset[str]
     owner: type
@@ -166,8 +168,8 @@ def class_option(cls: type, name: str, default: Any = None) -> Any:
     cls : type
         A task class, ours or plain luigi.
     name : str
-        ``version``, ``depends_on``, ``ignore_code``, ``freeze``, ``expires``, ``stale``, ``marks``; another name is
-        returned as it is found.
+        ``version``, ``depends_on``, ``ignore_code``, ``freeze``, ``expires``, ``stale``, ``transient``, ``marks``;
+        another name is returned as it is found.
     default : object
         Also for an option that is None.
 
@@ -215,6 +217,7 @@ def class_options(cls: type) -> Options:
         freeze=bool(frozen),
         expires=found.get("expires"),
         stale=found.get("stale"),
+        transient=found.get("transient", False),
         marks=frozenset(marks | {"freeze"} if frozen else marks - {"freeze"}),
         names=names,
         owner=said["depends_on"][0][0] if "depends_on" in names else cls,
@@ -296,7 +299,8 @@ def _read(cls: type, name: str, owner: type, value: Any) -> Any:
     proper = None if value is None else fit(value)
     if proper is not _MISFIT or not isinstance(cls, TaskMeta):
         return proper
-    near = nearest(value, STALE_MODES) if name == "stale" and isinstance(value, str) else None
+    words = {"stale": STALE_MODES, "transient": ("remove",)}.get(name, ())
+    near = nearest(value, words) if words and isinstance(value, str) else None
     raise DeclarationError(
         f"Class option '{name}' must be {expected}",
         task=cls,
@@ -334,6 +338,10 @@ def _mode(value: Any) -> Any:
     return value if isinstance(value, str) and value in STALE_MODES else _MISFIT
 
 
+def _transience(value: Any) -> Any:
+    return value if isinstance(value, bool) or (isinstance(value, str) and value == "remove") else _MISFIT
+
+
 def _words(value: Any) -> Any:
     words = {value} if isinstance(value, str) else value
     if not isinstance(words, (set, frozenset, list, tuple)):
@@ -353,6 +361,7 @@ OPTIONS: Mapping[str, tuple[Callable[[Any], Any], str, str]] = {
     "freeze": (_flag, "True or False", "freeze = True"),
     "expires": (_duration, "a datetime.timedelta", "expires = timedelta(days=1)"),
     "stale": (_mode, f"one of {', '.join(map(repr, STALE_MODES))}", 'stale = "rerun"'),
+    "transient": (_transience, 'True, False or "remove"', 'transient = "remove"'),
     "marks": (_words, "a set of words", 'marks = {"costly"}'),
 }
 """Option to what brings a value into its form, what is expected, and an example."""

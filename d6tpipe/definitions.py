@@ -138,6 +138,7 @@ class Definition:
     freeze : bool
     expires : datetime.timedelta or None
     stale : {"ignore", "warn", "rerun"} or None
+    transient : False, True or "remove"
     marks : frozenset of str
     dynamic : bool
         ``run`` is a generator function, so it may ask for more tasks; False for aggregators, which only list them.
@@ -150,6 +151,7 @@ class Definition:
         self.cls, self.family, self.module, self.dynamic = known.cls, known.family, known.module, known.dynamic
         self.version, self.stale, self.expires = options.version, options.stale, options.expires
         self.freeze, self.marks = options.freeze, options.marks
+        self.transient = options.transient if known.ours else False
         self.ignore_code = options.ignore_code or known.code is None
         self.defaults = defaults
         self.python = sys.version.partition(" ")[0]

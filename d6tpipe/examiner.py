@@ -25,7 +25,7 @@ from d6tpipe.binding import binding_for, bound
 from d6tpipe.constructor import blueprint
 from d6tpipe.definitions import Definition, definition, held_classes, may_hold, same_module
 from d6tpipe.engine.differences import CLASS_KINDS, Present, differences, of_outputs
-from d6tpipe.engine.freshness import expected_seal, joined_digest
+from d6tpipe.engine.freshness import expected_seal, holds, joined_digest
 from d6tpipe.fingerprint.source import same_source
 from d6tpipe.former_names import any_known, former_names, successors
 from d6tpipe.interfaces import Finding, Reason, ReasonKind, Stats
@@ -155,12 +155,12 @@ class Examiner:
         """Compare the record of a task with how things are; see `interfaces.TaskView.examine`."""
         known = self.known_of(node.task)
         self.settle_inputs(node)
-        if stats is not None and row[0] == "finished" and not known.looks_closer:
+        if row[0] == "finished" and not known.looks_closer:
             for code in (known.code, *known.good):
-                if expected_seal(node, code, stats) == row[2]:
+                if holds(node, code, row[2], stats):
                     return Finding((), row[1])
             for code, reasons in known.bad.items():
-                if expected_seal(node, code, stats) == row[2]:
+                if holds(node, code, row[2], stats):
                     return Finding(reasons, row[1])
         record = record_of(node.task, self.run_id or None)
         if record is None:
@@ -179,13 +179,17 @@ class Examiner:
             found.append(Reason(ReasonKind.FAILED, after=record.error))
         elif record.stage != "finished":
             found.append(Reason(ReasonKind.INTERRUPTED))
+        if stats is None and record.stage == "finished" and known.definition.transient:
+            return self._compare(node, row, None, record, known)
         if found:
             return Finding(tuple(found), row[1] or None)
         assert stats is not None
         return self._compare(node, row, stats, record, known)
 
-    def _compare(self, node: Any, row: Any, stats: Stats, record: Record, known: Known) -> Finding:
-        present = self.present(node, record, stats, known)
+    def _compare(self, node: Any, row: Any, stats: Stats | None, record: Record, known: Known) -> Finding:
+        present, gone = self.present(node, record, stats, known), stats is None
+        if stats is None:
+            stats = tuple([(output.size, output.mtime_ns) for output in present.outputs])
         if record.observed:
             if not of_outputs(record, present):
                 return Finding((Reason(ReasonKind.UNTRACKED),), row[1])
@@ -194,7 +198,7 @@ class Examiner:
         parameters = {} if _is_converted(record, node.task) else _read(record.parameters)
         reasons = tuple(differences(record, present, parameters))
         modified = any(reason.kind is ReasonKind.OUTPUT_MODIFIED for reason in reasons)
-        digest = _digest(node.task, present.outputs) if modified else row[1]
+        digest = _digest(node.task, present.outputs) if modified and not gone else row[1]
         old_code = record.seal[: len(known.code)] if len(record.seal) != 32 else b""
         alike = bool(old_code) and not known.looks_closer and expected_seal(node, old_code, stats) == row[2]
         if not reasons:
@@ -208,12 +212,17 @@ class Examiner:
             known.bad[old_code] = reasons
         return Finding(reasons, digest)
 
-    def present(self, node: Any, record: Record, stats: Stats, known: Known) -> Present:
-        """Return how a task is now, to be compared with a record of it."""
+    def present(self, node: Any, record: Record, stats: Stats | None, known: Known) -> Present:
+        """Return how a task is now, to be compared with a record of it; no `stats`: as if its outputs were there."""
         says, task = known.definition, node.task
         outputs = outputs_of(task)
-        for output, (size, mtime_ns) in zip(outputs, stats, strict=True):
-            output.size, output.mtime_ns = size, mtime_ns
+        if stats is None:
+            recorded = {output.key: (output.size, output.mtime_ns, output.digest) for output in record.outputs}
+            for output in outputs:
+                output.size, output.mtime_ns, output.digest = recorded.get(output.key, (-1, 0, b""))
+        else:
+            for output, (size, mtime_ns) in zip(outputs, stats, strict=True):
+                output.size, output.mtime_ns = size, mtime_ns
         inputs = self._as_recorded(self.inputs(node), record, node)
         static = len(inputs) - node.recalled
         dynamic = inputs[static:]
@@ -241,8 +250,10 @@ class Examiner:
             inputs=inputs[:static],
             dynamic_inputs=dynamic,
             outputs=outputs,
-            look_inside=settings.verify == "hash"
-            or (record.host == host_name() and record.boot_id not in (boot_id(), DURABLE)),
+            look_inside=stats is not None
+            and (
+                settings.verify == "hash" or (record.host == host_name() and record.boot_id not in (boot_id(), DURABLE))
+            ),
             digest=lambda number: content_of(outputs[number]),
             expired=says.expires is not None and age > says.expires.total_seconds(),
             age=f"{timedelta(seconds=round(age))} old",
@@ -272,6 +283,14 @@ class Examiner:
             boot_id=DURABLE if settings.durable else boot_id(),
             seal=expected_seal(node, known.code, stats) or b"",
         )
+
+    def renew_unseen(self, node: Any) -> Record | None:
+        """Return the record of a task whose outputs are not there, brought up to date; None if there is none."""
+        record = record_of(node.task, self.run_id or None)
+        if record is None:
+            return None
+        known = self.known_of(node.task)
+        return self.renew(node, record, self.present(node, record, None, known), known)
 
     # ---- what a task needs
 

@@ -480,6 +480,9 @@ class _Text:
             return f"is stale: {why}."
         if state is State.FROZEN:
             return f"is frozen: a run accepts its outputs as they are, in spite of: {why}."
+        if node.spared:
+            was = "was built, and its outputs are not there any more" if node.digest else "is not built"
+            return f"is transient and {was}: it is built when something that needs it has to run."
         if node.standing is Standing.UNTRACKED:
             return (
                 "is untracked: its outputs are there, but nothing is recorded of how they came about. They are trusted."
@@ -502,6 +505,7 @@ class _Text:
         above = [need for need in self.answer.above(node) if not joins(need.task)]
         waiting = [need for need in above if need.state in _WAITS]
         stale = [need for need in above if need.state is State.STALE]
+        absent = [need for need in above if need.spared]
         itself = not joins(about.task)
         found = []
         if state is State.STALE and itself:
@@ -514,6 +518,9 @@ class _Text:
             but = "But" if state is State.FRESH else "Besides,"
             use = _is(stale, "is stale: a run uses it as it is", "are stale: a run uses them as they are")
             found.append(f"{but} {_count(stale, 'task')} upstream {use}.")
+        if absent:
+            rest = "is not there: it is built when it is needed", "are not there: they are built when they are needed"
+            found.append(f"{_count(absent, 'transient task')} upstream {_is(absent, *rest)}.")
         return found
 
     def _members(self, node: Node) -> str:

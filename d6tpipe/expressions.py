@@ -22,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-STATES: Final = ("fresh", "stale", "frozen", "pending", "failed", "missing")
+STATES: Final = ("fresh", "stale", "frozen", "pending", "failed", "missing", "removed")
 """What ``@state=`` may be compared with: how a task stands before anything runs."""
 
 

@@ -15,7 +15,9 @@ import luigi
 from d6tpipe import settings
 from d6tpipe.binding import FRAME, LOADING, Unanswered
 from d6tpipe.callbacks import quiet
+from d6tpipe.declared import class_option
 from d6tpipe.engine.graph import Graph, Node
+from d6tpipe.engine.transients import is_open
 from d6tpipe.errors import GraphError, ParameterError, StorageError, shown, warn
 from d6tpipe.examiner import Examiner
 from d6tpipe.graphs import as_tasks, asked_for, build_graph
@@ -264,6 +266,13 @@ def bind(frame: Any, tasks: list[Any]) -> None:
         return
     n_workers = min(len(tasks), frame.n_workers)
     executor = "serial" if n_workers == 1 else "threads"
+    passing = [task for task in tasks if class_option(type(task), "transient") == "remove"]
+    if passing:  # the run around this one does not know yet that they are needed here
+        from d6tpipe.readers import Reading
+
+        frame.reading = frame.reading or Reading()
+        for task in passing:
+            frame.reading.begin(task)
     with quiet():
         result = run(tasks, abort=False, execution_summary=False, workers=n_workers, progress=False,
                      stale=frame.stale, executor=executor)  # fmt: skip
@@ -402,7 +411,7 @@ def taskflow_upstream(task: Any, only_complete: bool = False) -> list[Any]:
         Leave out what is not complete.
     """
     graph, goals, _ = build_graph(task, judged=only_complete)
-    return [node.task for node in graph.upstream(goals) if node.complete or not only_complete]
+    return [node.task for node in graph.upstream(goals) if not (only_complete and is_open(node))]
 
 
 def taskflow_downstream(task: Any, task_downstream: Any, only_complete: bool = False) -> set[Any]:
@@ -423,7 +432,7 @@ def taskflow_downstream(task: Any, task_downstream: Any, only_complete: bool = F
     """
     graph, goals, _ = build_graph(task_downstream, judged=only_complete)
     found = graph.between(_matching(graph, task), *goals)
-    return {node.task for node in found if node.complete or not only_complete}
+    return {node.task for node in found if not (only_complete and is_open(node))}
 
 
 def invalidate_upstream(task: Any, confirm: bool = False) -> bool | None:

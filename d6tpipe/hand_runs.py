@@ -81,7 +81,9 @@ class HandRun:
             self._frame.job.finish(self._run_id)
         ledger, node = self._ledger()
         self._forget_log()
-        self._records.write([ledger.record(node, self._frame.written, perf_counter() - self._begin)])
+        record = ledger.record(node, self._frame.written, perf_counter() - self._begin)
+        record.asked = self._frame.outer is None and self._examiner.known(type(task)).definition.transient == "remove"
+        self._records.write([record])
         self._records.flush()
         fail_point("hand_run.recorded")
 

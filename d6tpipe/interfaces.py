@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 __all__ = [
     "FAILURES",
+    "GOOD",
     "Capture",
     "CaptureRecord",
     "Event",
@@ -62,6 +63,9 @@ class State(str, Enum):
 
 FAILURES = frozenset({State.FAILED, State.TIMEOUT})
 """The body ran, or was to run, and did not succeed."""
+
+GOOD = frozenset({State.BUILT, State.FRESH, State.CACHED, State.STALE, State.FROZEN})
+"""Its outputs are there to be used, or are not needed."""
 
 
 class ReasonKind(str, Enum):
@@ -305,12 +309,16 @@ class Evidence:
         The same for outputs of which only the bytes are known, not how they came about.
     members : list of (node, hot row or None, Stats or None)
         The row is ``(stage, digest, seal)``; no Stats: an output is missing.
+    transient : bool
+        Whether they count although an output is missing, see `TaskView.transient`.
     """
 
-    __slots__ = ("code", "members", "observed")
+    __slots__ = ("code", "members", "observed", "transient")
 
-    def __init__(self, code: bytes, observed: bytes, members: list[tuple[Any, Any, Stats | None]]) -> None:
-        self.code, self.observed, self.members = code, observed, members
+    def __init__(
+        self, code: bytes, observed: bytes, members: list[tuple[Any, Any, Stats | None]], transient: bool = False
+    ) -> None:
+        self.code, self.observed, self.members, self.transient = code, observed, members, transient
 
 
 class Finding:
@@ -349,6 +357,30 @@ class Ledger(Protocol):
     def note(self, nodes: Sequence[Any]) -> None:
         """Take notice of what was built elsewhere, by a body that needed it."""
 
+    def look(self, node: Any) -> State | None:
+        """Return the state of a present `node` that need not run; None if it has to, as far as can be told by now."""
+
+    def spares(self, node: Any) -> bool:
+        """Return whether a transient `node` whose outputs are missing would come out as its record says."""
+
+    def keep(self, nodes: Sequence[Any]) -> None:
+        """Take notice of nodes that were asked for themselves: no run removes their outputs any more."""
+
+    def use(self, nodes: Sequence[Any]) -> Sequence[Any]:
+        """Hinder others from removing the outputs of `nodes`, until `remove` or the end of the run.
+
+        Returns
+        -------
+        sequence of nodes
+            Those whose outputs are not there any more.
+        """
+
+    def finish_removal(self, nodes: Sequence[Any]) -> None:
+        """Remove what a run that was killed while it removed outputs has left of those of `nodes`."""
+
+    def remove(self, nodes: Sequence[Any]) -> Sequence[Any]:
+        """Remove outputs that nobody needs any more; return the nodes that have none now."""
+
     def wait(self, nodes: Sequence[Any]) -> None:
         """Block until one of `nodes` may be free."""
 
@@ -385,9 +417,15 @@ class TaskView(Protocol):
     ----------
     recalls : bool
         Whether there is anything for `recall` to return.
+    spares : bool
+        Whether `transient` is true of any node.
+    removes : bool
+        Whether it is "remove" for any.
     """
 
     recalls: bool
+    spares: bool
+    removes: bool
 
     def identify(self, task: Any) -> tuple[Any, Hashable]:
         """Return the task to use in place of `task` (usually itself), and its key."""
@@ -422,6 +460,12 @@ class TaskView(Protocol):
 
     def tolerance(self, node: Any) -> int:
         """Return how many of those that `node` needs may fail; usually none."""
+
+    def transient(self, node: Any) -> bool | str:
+        """Return whether `node` counts as complete although its outputs are missing, until somebody has to load them.
+
+        "remove": they are removed when nobody needs them any more.
+        """
 
     def mode(self, node: Any) -> str:
         """Return what staleness means for `node`: "ignore", "warn", "rerun" or "frozen"."""

@@ -13,6 +13,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from time import monotonic, perf_counter, time
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from d6tpipe.binding import FRAME
 from d6tpipe.definitions import Definition
 from d6tpipe.engine.freshness import again
 from d6tpipe.engine.freshness import expected_seal as expected
-from d6tpipe.errors import told
+from d6tpipe.errors import StorageError, shown, told, warn
 from d6tpipe.examiner import (
     DURABLE,
     OBSERVED,
@@ -44,8 +45,9 @@ from d6tpipe.examiner import (
 from d6tpipe.failpoints import fail_point
 from d6tpipe.holds import PATIENCE, tell_waiting
 from d6tpipe.integrity import note_written
-from d6tpipe.interfaces import FAILURES, Outcome, Standing, State
+from d6tpipe.interfaces import FAILURES, GOOD, Outcome, Standing, State
 from d6tpipe.machine import boot_id, host_name
+from d6tpipe.readers import Reading, removing
 from d6tpipe.records import OutputRecord, Record, seal, source_key
 from d6tpipe.stores import MEMORY, Store, close_all
 from d6tpipe.tasklogs import TaskLogs
@@ -115,6 +117,10 @@ class TaskLedger:
         self._logs = TaskLogs()
         self._wait_note: WaitNote | None = None
         self._noted = 0.0
+        self._inner = FRAME.get() is not None
+        self._kept: set[Any] = set()  # transient nodes that were asked for themselves
+        self._reading = Reading()
+        self._left: list[Any] = []  # nobody here needs their outputs, but somebody else reads them
 
     # ---- before a body
 
@@ -144,11 +150,13 @@ class TaskLedger:
         return not joins(node.task) and store_of(node.task).root != MEMORY
 
     def look(self, node: Any) -> State | None:
-        """Return the state of a node whose outputs somebody else has built meanwhile; None if it has to run."""
+        """Return the state of a present node that need not run; None if it has to, as far as can be told by now."""
         if stats_of(node.task) is None or not self._lock(node):
             return None
         self._held[node].records.prepare()
         state = self._look_again(node)
+        if state is State.FROZEN:
+            self.adopt([node])
         self._let_go(node)
         self.commit()
         return state
@@ -273,6 +281,68 @@ class TaskLedger:
                 return State.STALE
         return None
 
+    # ---- what need not be there
+
+    def spares(self, node: Any) -> bool:
+        """Return whether a transient node whose outputs are missing would come out as its record says."""
+        if node in self._forced or self._view.mode(node) == "ignore":
+            return False
+        task = node.task
+        known = self._examiner.known_of(task)
+        self._examiner.settle_inputs(node)
+        row = row_of(task, self._run_id)
+        return again(node, known.compared, row, None, self._view)
+
+    def keep(self, nodes: Sequence[Any]) -> None:
+        """Take notice of nodes that were asked for themselves: no run removes their outputs any more."""
+        if not self._inner:
+            self._kept.update(nodes)
+
+    def use(self, nodes: Sequence[Any]) -> list[Any]:
+        """Hinder others from removing the outputs of `nodes`; return those that are not there any more."""
+        self._left = [node for node in self._left if node not in nodes]
+        return [node for node in nodes if not self._reading.begin(node.task) or stats_of(node.task) is None]
+
+    def remove(self, nodes: Sequence[Any]) -> list[Any]:
+        """Remove outputs that nobody needs any more; return the nodes that have none now."""
+        if self._inner:  # whoever runs the body around this run may need them
+            return []
+        self.commit()  # nothing goes before what was made of it is safe
+        gone = []
+        for node in nodes:
+            removed = self._remove(node)
+            if removed:
+                gone.append(node)
+            elif removed is None:
+                self._left.append(node)
+        return gone
+
+    def finish_removal(self, nodes: Sequence[Any]) -> None:
+        """Remove what a run that was killed while it removed outputs has left of those of `nodes`."""
+        for node in [] if self._inner else nodes:
+            outputs = outputs_of(node.task)
+            if len(outputs) > 1 and any([stat_of(output) is not None for output in outputs]):
+                self._remove(node)
+
+    def _remove(self, node: Any) -> bool | None:
+        """Remove the outputs of a node; False if they have to stay, None if they are in use."""
+        from d6tpipe.removal import remove_outputs  # what it takes along is of no use to most runs
+
+        store, key = store_of(node.task), node.task.task_id
+        self._stores[store] = None
+        self._reading.end(store, key)
+        with removing(store, key) as alone:
+            if not alone:
+                return None
+            try:
+                record = store.records.get(key, self._run_id)
+                if record is None or record.asked or record.accepted or record.stage != "finished":
+                    return False
+                return remove_outputs(store, record)
+            except StorageError as error:
+                warn(f"{error}\nThe outputs of {shown(node.task)} stay; the run goes on.")
+                return False
+
     def note(self, nodes: Sequence[Any]) -> None:
         # Who built them has recorded them, but what is kept in memory is recorded in the memory of each process.
         for node in nodes:
@@ -352,6 +422,9 @@ class TaskLedger:
                 store.records.withdraw([(node.task.task_family, node.task.task_id)], self._run_id)
         self.keep_up()
         self.commit()
+        for node in self._left:
+            self._remove(node)
+        self._reading.close()
         close_all(self._stores)
 
     # ---- records
@@ -368,6 +441,13 @@ class TaskLedger:
             if node.state not in (State.BUILT, State.FROZEN, *FAILURES):  # these have a record of their own by now
                 self._write_if_unchanged(node, self._observed(node, outputs))
         self._examiner.observed.clear()
+        for node in self._kept:
+            if node.state in GOOD and node.state is not State.BUILT:
+                store = store_of(node.task)
+                before = store.records.get(node.task.task_id, self._run_id)
+                if before is not None and before.stage == "finished" and not (before.asked or before.observed):
+                    self._write_if_unchanged(node, replace(before, asked=True))
+        self._kept.clear()
 
     def adopt(self, nodes: Iterable[Any]) -> None:
         """Record the outputs of nodes as valid as they are."""
@@ -397,7 +477,8 @@ class TaskLedger:
         if store.root != MEMORY and not store.locks.acquire(key):
             return
         self._ended.setdefault(store, []).append(key)
-        if stats_of(node.task) == tuple([(output.size, output.mtime_ns) for output in record.outputs]):
+        stats = stats_of(node.task)
+        if stats == tuple([(one.size, one.mtime_ns) for one in record.outputs]) or (node.spared and stats is None):
             self._write(node, record)
 
     def _write(self, node: Any, record: Record) -> None:
@@ -464,8 +545,23 @@ class TaskLedger:
             started=time() - seconds,
             seconds=seconds,
             metadata=metadata,
+            asked=says.definition.transient == "remove" and self._is_asked(node, store),
             **common,
         )
+
+    def renewed(self, node: Any) -> Record:
+        """Return the record of a node whose outputs are not there, brought up to date."""
+        self._facts_of(self._examiner.known_of(node.task), store_of(node.task))  # the texts of what its members are now
+        self._examiner.settle_inputs(node)
+        record = self._examiner.renew_unseen(node)
+        return self.record(node, None, 0.0, look=False) if record is None else record
+
+    def _is_asked(self, node: Any, store: Store) -> bool:
+        """Return whether a node was asked for itself, now or when what is being replaced was built."""
+        if node in self._kept:
+            return True
+        before = store.records.get(node.task.task_id, self._run_id) if node.present else None
+        return before is not None and before.asked
 
     def _outputs(
         self, task: Any, shelf: Shelf | None, store: Store, written: Mapping[str, Any], look: bool

@@ -38,6 +38,7 @@ __all__ = [
     "Records",
     "Timing",
     "combined_digest",
+    "same_but_outputs",
     "seal",
     "source_key",
     "stats_text",
@@ -147,6 +148,8 @@ class Record:
         Digest of what the body has saved as metadata; empty if nothing.
     accepted : bool
         Whether somebody said "valid as it is" instead of building it.
+    asked : bool
+        Whether a transient task was asked for itself: its outputs are not removed then.
     observed : bool
         Whether only the bytes are known, not how they came about: of external tasks, and of outputs from before there
         were records.
@@ -183,6 +186,7 @@ class Record:
     git_commit: str = ""
     stage: str = "finished"
     accepted: bool = False
+    asked: bool = False
     observed: bool = False
     error: str = ""
     metadata: str = ""
@@ -342,6 +346,15 @@ def seal(code: bytes, upstream: Iterable[bytes], outputs: Sequence[tuple[int, in
     if len(found) <= _LONGEST_SEAL:
         return found
     return blake2b(found, digest_size=32).digest()
+
+
+def same_but_outputs(recorded: bytes, bare: bytes) -> bool:
+    """Return whether a seal is that of the same code and inputs as `bare`, which is one without outputs.
+
+    False where that cannot be told, because they are hashed.
+    """
+    count = int.from_bytes(recorded[-4:], "little")
+    return len(recorded) == len(bare) + 16 * count and recorded[-8:-4] == bare[-8:-4] and recorded.startswith(bare[:-8])
 
 
 class Records(Protocol):

@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from d6tpipe import plugins
+from d6tpipe import cache, plugins
 from d6tpipe.definitions import definition
 from d6tpipe.errors import shown
 from d6tpipe.examiner import outputs_of, record_of
@@ -26,7 +27,9 @@ from d6tpipe.tasklogs import discard
 from d6tpipe.tasks.older_places import all_ids
 from d6tpipe.tasks.outputs import job_folder_name
 
-__all__ = ["JOB", "Candidate", "Removal", "everything", "impossible", "in_bytes", "is_no_file", "unneeded"]
+__all__ = [
+    "JOB", "Candidate", "Removal", "everything", "impossible", "in_bytes", "is_no_file", "remove_outputs", "unneeded",
+]  # fmt: skip
 
 JOB = "files of its bodies"
 
@@ -227,6 +230,34 @@ class Removal:
         if output.size < 0:
             return "is left of a failed attempt: nothing is known of what it holds"
         return _changed(path, output)
+
+
+def remove_outputs(store: Store, record: Record) -> bool:
+    """Delete the outputs of a task and keep its record; all of them, or none if one has to stay.
+
+    The caller holds the task.
+
+    Returns
+    -------
+    bool
+        Whether they are gone. What has to stay is what `Removal` leaves alone, too.
+
+    Raises
+    ------
+    StorageError
+        The disk said no; what was deleted before stays deleted.
+    """
+    held_in_memory = [output.path for output in record.outputs if output.format == "cache"]
+    on_disk = replace(record, outputs=[output for output in record.outputs if output.format != "cache"])
+    removal = Removal(store)
+    if on_disk.outputs and removal._stays(on_disk):
+        return False
+    for path in removal._existing(on_disk):
+        plugins.load("files", "local").remove(path)
+        fail_point("removal.output")
+    for path in held_in_memory:
+        cache.data.pop(path, None)
+    return True
 
 
 def _says_what_was_asked_for(record: Record | None) -> bool:

@@ -190,7 +190,8 @@ class Result:
             if self.counts[state]:
                 lines.append(f"* {self.counts[state]} {headline}:")
                 members = [node for node in self._nodes if node.state is state]
-                explained = state in _EXPLAINED or (self._dry and state is State.FRESH)
+                explained = state in _EXPLAINED
+                explained |= state is State.FRESH and (self._dry or any([node.spared for node in members]))
                 lines += _by_family(members, words if explained else None)
         if self.counts[State.STALE]:
             lines += ["", *self._about_stale(words)]
@@ -266,9 +267,10 @@ def _why(node: Node, words: Words) -> str:
     """Return why a task was built or is to be, or why it is not to be trusted, in a few words."""
     if node.state in (State.FRESH, State.STALE, State.FROZEN, State.PENDING):
         return words.of(node)
+    why = "upstream" if node.present and node.needs else "missing"
     if node.reasons:
-        return words.reasons(node.task, node.reasons)
-    return "upstream" if node.present and node.needs else "missing"
+        why = words.reasons(node.task, node.reasons)
+    return f"{why}, removed" if node.spared and not node.present else why
 
 
 def _by_family(nodes: Sequence[Node], words: Words | None = None) -> list[str]:

@@ -103,14 +103,19 @@ def registered_marks() -> list[str]:
 
 
 def state_word(node: Any, view: Any) -> str:
-    """Return the state of a judged node in one word, as `interfaces.State` spells it, or "missing".
+    """Return the state of a judged node in one word, as `interfaces.State` spells it, "missing" or "removed".
 
     "failed": its last attempt failed. "pending": its outputs are there, but something that it needs is not.
+    "removed": it is transient, was built, and its outputs are not there.
     """
     if node.complete:
         if node.standing in (Standing.STALE, Standing.UNTRACKED) and view.mode(node) == "frozen":
             return "frozen"
-        return "stale" if node.standing is Standing.STALE else "fresh"
+        if node.standing is Standing.STALE:
+            return "stale"
+        if node.spared and not view.joins(node):
+            return "removed" if node.digest else "missing"
+        return "fresh"
     if any(reason.kind is ReasonKind.FAILED for reason in node.reasons):
         return "failed"
     if node.standing is Standing.STALE:  # to be built again: stale="rerun"

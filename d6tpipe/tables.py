@@ -302,7 +302,7 @@ def gathered(tasks: Mapping[Any, Any], index: str = "id") -> Results:
         parameters |= _add(columns, _tags(members, parameters), "tag", taken)
         metrics = _add(columns, _Metrics(metadata).columns, "metric", taken, counts=True)
         fresh = Standing.FRESH
-        states = ["fresh" if n.complete and n.standing is fresh else state_word(n, view) for n in goals]
+        states = ["fresh" if n.present and n.complete and n.standing is fresh else state_word(n, view) for n in goals]
         columns["state"] = pd.Series(states, dtype=str)
         columns["seconds"] = pd.Series(seconds, dtype="float64")
         frame = pd.DataFrame(columns)
@@ -483,7 +483,7 @@ def _recorded(tasks: Sequence[Any], nodes: Sequence[Any]) -> tuple[list[float], 
                 seconds[number] = timing[0]
                 if timing[1] in _UNSETTLED:
                     continue
-            path = place.meta_path(task) if node.present else None
+            path = place.meta_path(task) if node.present or node.spared else None
             if path is None:
                 continue
             if timing is not None and timing[2]:

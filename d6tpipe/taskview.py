@@ -18,8 +18,9 @@ from d6tpipe.binding import bound
 from d6tpipe.constructor import blueprint
 from d6tpipe.declared import class_option
 from d6tpipe.engine.graph import Graph
-from d6tpipe.errors import BuildError, GraphError, PipeError, warn
-from d6tpipe.examiner import OBSERVED, Examiner, Known, digest_together, filed_as, row_of, stats_of, store_of
+from d6tpipe.engine.transients import is_open
+from d6tpipe.errors import BuildError, DeclarationError, GraphError, PipeError, warn
+from d6tpipe.examiner import OBSERVED, Examiner, Known, digest_together, filed_as, joins, row_of, stats_of, store_of
 from d6tpipe.former_names import any_known, former_names
 from d6tpipe.hooks import may_have_hooks, submission_of
 from d6tpipe.interfaces import Evidence, Finding
@@ -53,7 +54,7 @@ class _Kind:
 
     __slots__ = (
         "aggregator", "demands", "external", "family", "hooked", "known", "leaf", "luigi", "may_vary", "mode",
-        "objects_in", "own_rule", "plain_needs", "skipped", "tracked", "wrapper",
+        "objects_in", "own_rule", "plain_needs", "skipped", "tracked", "transient", "wrapper",
     )  # fmt: skip
 
     def __init__(self, cls: type, known: Known) -> None:
@@ -66,6 +67,9 @@ class _Kind:
         self.luigi = not data and not self.aggregator
         self.wrapper = cls.complete is luigi.WrapperTask.complete  # type: ignore[attr-defined]
         self.external = declared_external(cls)
+        self.transient = known.definition.transient
+        if self.transient:
+            self.transient = self._checked_transience(cls, data)
         self.may_vary = isinstance(getattr(cls, "external", None), (luigi.Parameter, property))
         self.plain_needs = (
             cls.deps in (luigi.Task.deps, Task.deps) and cls._requires is luigi.Task._requires  # type: ignore[attr-defined]
@@ -90,6 +94,22 @@ class _Kind:
             self.mode = _OUTPUTS
         else:
             self.mode = _FILES
+
+    def _checked_transience(self, cls: type, data: bool) -> bool | str:
+        """Return what a class says of its outputs, which need not be there."""
+        if not data and not self.aggregator:  # of a plain luigi class it is a word of its own
+            return False
+        if self.external or self.aggregator:
+            raise DeclarationError(
+                "A transient task is one whose outputs can be built again when they are needed",
+                task=cls,
+                facts={
+                    "transient": repr(self.transient),
+                    "but": "it only stands for other tasks" if self.aggregator else "it is external, made elsewhere",
+                },
+                hint="Take transient out of the class, or write transient = False if a base class says it.",
+            )
+        return self.transient
 
     def is_external(self, task: Any) -> bool:
         """Return whether the outputs of `task`, one of this class, are made elsewhere."""
@@ -197,7 +217,7 @@ class TaskView:
     def __init__(self, prune: bool = True, examiner: Examiner | None = None) -> None:
         self.prune = prune
         self.examiner = examiner or Examiner(Policy())
-        self.recalls = False
+        self.recalls = self.spares = self.removes = False
         self.tolerant = False  # whether a task of a plan may do without some of what it needs
         self.graph = Graph(self)
         self._names: dict[tuple[Any, ...], bytes] = {}
@@ -335,7 +355,7 @@ class TaskView:
         for group in groups:
             members = self._found(group)
             if group.tracked:
-                yield Evidence(group.known.compared, OBSERVED, members)
+                yield Evidence(group.known.compared, OBSERVED, members, bool(group.kind.transient))
             group.rows = None
 
     def _groups(self, nodes: Sequence[Any]) -> tuple[list[_Group], list[Any]]:
@@ -439,6 +459,11 @@ class TaskView:
     def examine(self, node: Any, row: Any, stats: Any) -> Finding:
         return self.examiner.examine(node, row, stats)
 
+    def transient(self, node: Any) -> bool | str:
+        kind = self._kinds[node.task.__class__]
+        found: bool | str = kind.transient
+        return found and not kind.is_external(node.task) and found
+
     def joins(self, node: Any) -> bool:
         return self._kinds[node.task.__class__].mode == _NOTHING
 
@@ -509,6 +534,8 @@ class TaskView:
             task, cls = _remake(task, newest), newest
         kind = _Kind(cls, self.examiner.known(cls))
         self.recalls = self.recalls or (kind.tracked and kind.known.definition.dynamic)
+        self.spares = self.spares or bool(kind.transient)
+        self.removes = self.removes or kind.transient == "remove"
         known = self._families.setdefault(kind.family, cls)
         if known is not cls and not _one_definition(known, cls):
             if _newest(known) is cls:
@@ -652,18 +679,25 @@ def requirements_complete(task: Any) -> bool:
     if asking is not None:
         node = asking.graph.find(task)
         if node is not None and node.walked and all(need.complete is not None for need in node.needs):
-            return all(need.complete for need in node.needs)
+            return _all_complete(node)
     from d6tpipe.engine.freshness import judge, tolerates
 
     for stale in ("ignore", "warn"):  # records only count where some tasks may have failed: they say which
         view = TaskView(examiner=Examiner(Policy(stale)))
         (node,) = view.graph.add([task])
         judge(view.graph.order[:-1], view)
-        if all(need.complete for need in node.needs):
+        if _all_complete(node):
             return True
         if not any([view.tolerance(one) for one in view.graph.order]):
             return False
     return node is not None and tolerates(node, view)
+
+
+def _all_complete(node: Any) -> bool:
+    """Return whether all that a node needs is complete; for one that only stands for others, and is there, too."""
+    if joins(node.task):
+        return not any(map(is_open, node.needs))
+    return all([need.complete for need in node.needs])
 
 
 # ---- definitions of a class

@@ -56,7 +56,8 @@ def tree_text(
     Returns
     -------
     str
-        Begins with a line break. A line ends with COMPLETE or PENDING and, where there is more to say, why the task is
+        Begins with a line break. A line ends with COMPLETE, PENDING or TRANSIENT (its outputs are not there and not
+        needed) and, where there is more to say, why the task is
         to be built, that it is stale or frozen and why, or that it is untracked. A subtree that was shown before is
         not repeated: its task is marked "see above". Below 50 levels lines are not indented further but begin with
         the number of their level.
@@ -71,7 +72,10 @@ def tree_text(
         complete = node.complete
         word = "COMPLETE" if complete else "PENDING"
         why = words.of(node)
-        if complete and why and node.standing is not Standing.UNTRACKED:
+        absent = node.spared and not node.present
+        if absent:
+            word, why = "TRANSIENT", _absence(node, words)
+        elif complete and why and node.standing is not Standing.UNTRACKED:
             why = f"{'frozen' if mode is not None and mode(node) == 'frozen' else 'stale'}: {why}"
         if colours:
             colour = _BLUE if not complete else _YELLOW if node.standing is Standing.STALE else _GREEN
@@ -92,6 +96,14 @@ def tree_text(
         for number, need in enumerate(reversed(node.needs)):
             stack.append((need, below, number == 0, level + 1))
     return "\n" + "\n".join(lines)
+
+
+def _absence(node: Node, words: Words) -> str:
+    """Return what there is to say of a transient task whose outputs are not there."""
+    what = "removed; built again when needed" if node.digest else "not there; built when needed"
+    if node.standing is not Standing.STALE:
+        return what
+    return f"stale: {words.reasons(node.task, node.reasons)}; {what}"
 
 
 def _name(task: Any, show: bool, clip: bool) -> str:
@@ -141,6 +153,8 @@ def grouped_text(goals: Sequence[Node], mode: Callable[[Node], str] | None = Non
 
 def _standing(node: Node, mode: Callable[[Node], str] | None, words: Words) -> str:
     why = words.of(node)
+    if node.spared and not node.present:
+        return f"TRANSIENT ({_absence(node, words)})"
     if not node.complete:
         return f"PENDING ({why})" if why else "PENDING"
     if why and node.standing is not Standing.UNTRACKED:

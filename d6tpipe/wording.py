@@ -48,6 +48,9 @@ class Words:
             Of more reasons than this, only the number of the others is told.
         """
         standing, words = node.standing, []
+        if node.spared and not node.present:
+            stale = self.reasons(node.task, node.reasons, most) if standing is Standing.STALE else ""
+            return ", ".join(filter(None, [stale, "transient", "removed" if node.digest else "not built"]))
         if node.complete and standing is Standing.MISSING:  # its own complete() knows better
             return ""
         if node.reasons and not (standing is Standing.UNTRACKED and is_external(node.task)):

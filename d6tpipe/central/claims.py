@@ -80,6 +80,25 @@ class ClaimingLedger:
         self._ledger.commit()  # before others are told that it is there
         self._granted.discard(central_id(node.task))
 
+    def look(self, node: Any) -> State | None:
+        found: State | None = self._ledger.look(node)
+        return found
+
+    def spares(self, node: Any) -> bool:
+        return bool(self._ledger.spares(node))
+
+    def keep(self, nodes: Sequence[Any]) -> None:
+        self._ledger.keep(nodes)
+
+    def use(self, nodes: Sequence[Any]) -> Sequence[Any]:
+        return list(self._ledger.use(nodes))
+
+    def finish_removal(self, nodes: Sequence[Any]) -> None:
+        self._ledger.finish_removal(nodes)
+
+    def remove(self, nodes: Sequence[Any]) -> Sequence[Any]:
+        return list(self._ledger.remove(nodes))
+
     def note(self, nodes: Sequence[Any]) -> None:
         self._ledger.note(nodes)
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Container, Sequence
 
 from d6tpipe.engine.freshness import judge
 from d6tpipe.engine.graph import Graph, Node
-from d6tpipe.engine.plan import GOOD, UNSETTLED, Plan
+from d6tpipe.engine.plan import UNSETTLED, Plan
+from d6tpipe.engine.transients import Leftovers, look_for
 from d6tpipe.errors import GraphError, MissingOutputError, warn
 from d6tpipe.interfaces import (
+    GOOD,
     Event,
     EventKind,
     Executor,
@@ -65,12 +67,14 @@ class _Loop:
         self.waiting: dict[Node, list[_Waiting]] = {}
         self.suspended: dict[Node, _Waiting] = {}
         self.held: list[_Waiting] = []  # could go on, but there is not enough left of what they use
+        self.leftovers: Leftovers | None = None
 
     # ---- running
 
     def run(self) -> None:
         plan, executor = self.plan, self.executor
         self.tell_skipped()
+        self.watch(self.graph.order)
         while True:
             while self.intake is not None and self.ask(self.intake):
                 pass
@@ -83,6 +87,8 @@ class _Loop:
                     break
                 if not self.start(node):
                     self.busy.append(node)
+            if self.leftovers is not None and self.leftovers.spent:
+                self.remove(self.leftovers)
             if self.running:
                 # With room left, look again now and then whether what others build is there.
                 idle = self.busy and len(self.running) < executor.capacity
@@ -97,8 +103,10 @@ class _Loop:
             elif self.suspended:  # nothing runs and nothing can: bodies wait for each other
                 self.break_circle()
             elif self.intake is None:
+                self.tell_aside()
                 break
             else:
+                self.tell_aside()
                 self.ledger.commit()
                 if not self.intake.wait():
                     break
@@ -113,12 +121,14 @@ class _Loop:
             goals = self.graph.add(tasks)
             added = self.graph.order[known:]
             judge(added, self.view)
+            self.look_for(goals)
             self.plan.ask(goals, added)
         except Exception as error:  # noqa: BLE001  (reported to whoever has asked; the others go on)
             self.graph.forget(known)
             intake.refused(error)
             return True
         intake.taken(goals, added)
+        self.watch(added, goals=goals)
         if self.stopped:
             self.plan.cancel(self.running)
         self.tell_skipped()
@@ -131,12 +141,18 @@ class _Loop:
     def start(self, node: Node) -> bool:
         """Start the body of a node, or settle it without; False if somebody else is at it."""
         view, plan = self.view, self.plan
+        if plan.is_doubtful(node) and self.ledger.spares(node):
+            plan.stand_aside(node)
+            self.settled(node)
+            return True
         if not view.enabled(node):
             plan.disabled(node)
             self.tell_skipped()
             return True
         if not view.runnable(node):
             self.failed(node, self.refuse(node))
+            return True
+        if view.spares and self.wait_for_inputs(node):
             return True
         state = self.ledger.claim(node, plan.coming)
         if state is State.PENDING:
@@ -155,6 +171,11 @@ class _Loop:
     def done(self, node: Node, state: State, seconds: float) -> None:
         self.plan.built(node, state)
         self.report(Event(EventKind.COMPLETED, node.task, state, seconds))
+        self.settled(node)
+
+    def settled(self, node: Node) -> None:
+        if self.leftovers is not None:
+            self.leftovers.settled([node])
         if self.waiting:
             self.wake(node)
 
@@ -222,6 +243,63 @@ class _Loop:
                     self.wake(node)
         self.telling = False
 
+    # ---- what need not be there (see transients.py)
+
+    def wait_for_inputs(self, node: Node) -> bool:
+        """Have built what a node that has to run lacks; False if it lacks nothing."""
+        lacking = self.plan.lacks(node, self.ledger)
+        if not lacking:
+            return False
+        state = self.ledger.look(node)
+        if state is not None:  # it does not have to run
+            self.done(node, state, 0.0)
+            return True
+        try:
+            called = self.plan.call(node, lacking)
+        except GraphError as error:
+            self.failed(node, self.fail(node, error))
+            return True
+        if self.leftovers is not None:
+            self.leftovers.call_back(called)
+        self.tell_skipped()
+        return True
+
+    def look_for(self, nodes: Sequence[Node]) -> None:
+        """Find out what of `nodes` is complete and not there."""
+        if self.view.spares:
+            look_for(nodes, self.view, self.ledger)
+
+    def watch(self, nodes: Sequence[Node], asker: Node | None = None, goals: Sequence[Node] = ()) -> None:
+        """Take notice of who needs what, if anything is to be removed; `goals` were asked for, or by `asker`."""
+        if not self.view.removes:
+            return
+        found = self.leftovers
+        if found is None:
+            found = self.leftovers = Leftovers(self.view)
+            nodes, goals = self.graph.order, [*self.plan.goals, *(() if asker is not None else goals)]
+            found.add(nodes)
+            self.ledger.keep(found.protect(goals))
+        else:
+            found.add(nodes)
+            if asker is None:
+                self.ledger.keep(found.protect(goals))
+                found.call_back([goal for goal in goals if goal.state in UNSETTLED])
+        if asker is not None:
+            found.use(asker, asker.asked)
+        found.settled(nodes)
+        self.ledger.finish_removal([node for node in nodes if node.spared and not self.view.joins(node)])
+
+    def remove(self, leftovers: Leftovers) -> None:
+        spent, leftovers.spent = dict.fromkeys(leftovers.spent), []
+        for node in self.ledger.remove([node for node in spent if leftovers.may_go(node)]):
+            node.present, node.spared = False, True
+
+    def tell_aside(self) -> None:
+        """Report what nobody has called for to the end."""
+        aside, self.plan.aside = self.plan.aside, {}
+        for node in aside:
+            self.report(Event(EventKind.COMPLETED, node.task, State.CACHED, 0.0))
+
     # ---- requirements asked for while running
 
     def suspend(self, node: Node, suspension: Suspension) -> None:
@@ -235,12 +313,14 @@ class _Loop:
             asked = self.graph.add(suspension.requirements)
             added = self.graph.order[known:]
             judge(added, self.view)
+            self.look_for(asked)
             waits, bad = self.plan.grow(node, asked, added)
         except Exception as error:  # noqa: BLE001  (reported: the graph cannot take them, the body that asked has failed)
             self.graph.forget(known)
             self.close(node, suspension)
             self.failed(node, self.fail(node, error))
             return
+        self.watch(added, asker=node)
         self.tell_skipped()
         if bad is not None:
             self.give_up(node, suspension, bad)
@@ -258,16 +338,19 @@ class _Loop:
         added = self.graph.order[known:]
         new = set(added)
         for found in nodes:
-            if found not in new and found.state in UNSETTLED:  # it was judged before the body has built it
-                found.present, found.digest = True, None
+            if found not in new and (found.spared or found.state in UNSETTLED):  # it was judged before it was built
+                found.present, found.spared, found.digest = True, False, None
         self.ledger.note([found for found, (_, built) in zip(nodes, bound, strict=True) if built])
         judge(added, self.view)
         self.plan.grow(node, [found for found, (_, built) in zip(nodes, bound, strict=True) if not built], added)
+        self.watch(added, asker=node)
         for found, (_, built) in zip(nodes, bound, strict=True):
             if built and found.state is State.FRESH:
                 self.report(Event(EventKind.STARTED, found.task, State.RUNNING))
                 found.state = State.BUILT
                 self.report(Event(EventKind.COMPLETED, found.task, State.BUILT))
+        if self.leftovers is not None:
+            self.leftovers.settled(nodes)
 
     def wake(self, settled: Node) -> None:
         for entry in self.waiting.pop(settled, ()):

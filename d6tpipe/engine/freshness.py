@@ -25,14 +25,17 @@ from typing import Any
 
 from d6tpipe.engine.graph import Node
 from d6tpipe.interfaces import FAILURES, Evidence, Finding, Reason, ReasonKind, Standing, Stats, TaskView
-from d6tpipe.records import seal
+from d6tpipe.records import same_but_outputs, seal
 
-__all__ = ["UNUSABLE", "again", "close", "expected_seal", "is_lost", "joined_digest", "judge", "reason", "tolerates"]
+__all__ = [
+    "MISSING", "UNUSABLE", "again", "close", "expected_seal", "holds", "is_lost", "joined_digest", "judge",
+    "may_be_kept", "reason", "tolerates",
+]  # fmt: skip
 
 UNUSABLE = frozenset({ReasonKind.INTERRUPTED, ReasonKind.FAILED, ReasonKind.OTHER_CLASS})
 """With one of these the outputs count as missing."""
 
-_MISSING = (Reason(ReasonKind.MISSING),)
+MISSING = (Reason(ReasonKind.MISSING),)
 _UNTRACKED = (Reason(ReasonKind.UNTRACKED),)
 
 
@@ -40,8 +43,8 @@ def judge(nodes: Iterable[Node], view: TaskView) -> None:
     """Set ``complete`` of every node that is not judged yet, and ``standing``, ``reasons``, ``digest`` where records
     count.
 
-    A task is complete when there is nothing to do for it: its own outputs exist and can be used, and, where it
-    cascades, all that it needs is complete.
+    A task is complete when there is nothing to do for it: its own outputs exist and can be used, or are *spared* (see
+    `transients`), and, where it cascades, all that it needs is complete.
 
     Parameters
     ----------
@@ -55,6 +58,7 @@ def judge(nodes: Iterable[Node], view: TaskView) -> None:
     for evidence in view.look(unjudged):
         _compare(evidence, suspects)
     altered: set[Node] = set()
+    spares = view.spares
     for node in unjudged:
         present = node.present
         if present is None:  # it has a rule of its own, which may ask about what it needs: by now that is known
@@ -64,6 +68,8 @@ def judge(nodes: Iterable[Node], view: TaskView) -> None:
             _examine(node, *suspects[node], view, altered)
         elif altered:
             _inherit(node, altered, view)
+        if spares and not present:
+            done = _may_be_spared(node, view)
         if node.standing is Standing.LOST or (node.standing is Standing.STALE and view.mode(node) == "rerun"):
             done = False
         if done:
@@ -74,7 +80,19 @@ def judge(nodes: Iterable[Node], view: TaskView) -> None:
         if node.recalled and not (done or _asks_the_same(node)):
             node.needs = node.needs[: -node.recalled]  # it will run anyway, and may ask for others
             node.recalled, node.dropped = 0, True
+        if spares:
+            node.spared = bool(
+                done and (not present or (view.joins(node) and any([need.spared for need in node.needs])))
+            )
         node.complete = done
+
+
+def _may_be_spared(node: Node, view: TaskView) -> bool:
+    """Return whether a node counts as complete although an output is missing, as far as it depends on itself."""
+    if not view.transient(node):
+        return False
+    unusable = UNUSABLE.intersection([reason.kind for reason in node.reasons])
+    return not unusable or view.mode(node) != "rerun"
 
 
 def tolerates(node: Node, view: TaskView) -> bool:
@@ -115,11 +133,17 @@ def _compare(evidence: Evidence, suspects: dict[Node, tuple[Any, Stats | None]])
     """Settle what one comparison can settle; the rest are suspects."""
     code, observed = evidence.code, evidence.observed
     fresh, untracked, missing = Standing.FRESH, Standing.UNTRACKED, Standing.MISSING
+    transient = evidence.transient
     for node, row, stats in evidence.members:
         if stats is None or node.present is False:
-            node.standing, node.reasons = missing, _MISSING
+            node.standing, node.reasons = missing, MISSING
             if row is not None and row[0] != "finished":
                 suspects[node] = (row, None)
+            elif row is not None and transient:
+                if holds(node, code, row[2], None):
+                    node.standing, node.reasons = fresh, ()
+                else:
+                    suspects[node] = (row, None)
             continue
         if row is None:
             node.standing, node.reasons = untracked, _UNTRACKED
@@ -148,6 +172,14 @@ def expected_seal(node: Node, code: bytes, stats: Stats) -> bytes | None:
     if node.recalled:  # what was required is not the same as what was asked for
         upstream.append(b"%d asked for" % node.recalled)
     return seal(code, upstream, stats)  # type: ignore[arg-type]
+
+
+def holds(node: Node, code: bytes, recorded: bytes, stats: Stats | None) -> bool:
+    """Return whether a seal is one of today; without `stats` whatever the outputs were, as far as that can be told."""
+    if stats is not None:
+        return expected_seal(node, code, stats) == recorded
+    bare = expected_seal(node, code, ())
+    return bare is not None and same_but_outputs(recorded, bare)
 
 
 def joined_digest(node: Node, name: str, tolerant: bool = False) -> bytes | None:
@@ -207,6 +239,15 @@ def _asks_the_same(node: Node) -> bool:
     return all(reason.kind is ReasonKind.INPUT_DATA and id(reason.because_of) in open_ for reason in node.reasons)
 
 
+def may_be_kept(node: Node, view: TaskView) -> bool:
+    """Return whether a node that waits for what it needs may have nothing to do, if that comes out as it was."""
+    if node.dropped or node.standing in (None, Standing.MISSING, Standing.LOST):
+        return False
+    if view.mode(node) == "frozen":
+        return True
+    return node.standing is not Standing.UNTRACKED and _asks_the_same(node)
+
+
 def again(node: Node, code: bytes, row: Any, stats: Stats | None, view: TaskView) -> bool:
     """Return whether there is nothing to do any more for a node that was to be built.
 
@@ -220,16 +261,16 @@ def again(node: Node, code: bytes, row: Any, stats: Stats | None, view: TaskView
     row : hot row or None
         As recorded now.
     stats : Stats or None
-        Of its outputs now; None if one is missing.
+        Of its outputs now; None if one is missing: then of a transient node it is whether it would come out equal.
     view : TaskView
 
     Notes
     -----
     One comparison; only where the seals differ a close look.
     """
-    if stats is None or row is None or row[0] != "finished" or node.dropped:
+    if row is None or row[0] != "finished" or node.dropped or (stats is None and not view.transient(node)):
         return False
-    if expected_seal(node, code, stats) == row[2]:
+    if holds(node, code, row[2], stats):
         node.standing, node.reasons, node.digest = Standing.FRESH, (), row[1]
         return True
     close(node, view.examine(node, row, stats))

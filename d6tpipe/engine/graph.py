@@ -36,6 +36,8 @@ class Node:
         Whether all of its own outputs exist; None until judged.
     complete : bool or None
         Whether there is nothing to do for it; None until judged.
+    spared : bool
+        Complete, but its outputs are not there, or not all behind it: a body that needs it has to call for it first.
     standing : Standing or None
         What the record says of it, apart from what it needs; None where records do not count.
     reasons : tuple of Reason
@@ -59,8 +61,8 @@ class Node:
 
     __slots__ = (
         "asked", "chain", "complete", "digest", "dropped", "excused", "failure", "key", "mark", "names", "needs",
-        "present", "reasons", "recalled", "requires", "seconds", "spare", "standing", "state", "task", "users",
-        "waiting",
+        "present", "reasons", "recalled", "requires", "seconds", "spare", "spared", "standing", "state", "task",
+        "users", "waiting",
     )  # fmt: skip
 
     def __init__(self, task: Any, key: Hashable) -> None:
@@ -78,6 +80,7 @@ class Node:
         self.standing: Standing | None = None
         self.reasons: tuple[Reason, ...] = ()
         self.complete: bool | None = None
+        self.spared = False
         self.state: State | None = None
 
     def __repr__(self) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import Any
 
+from d6tpipe.engine.freshness import MISSING
 from d6tpipe.engine.graph import Node
 from d6tpipe.engine.limits import Demand, Limits
+from d6tpipe.engine.transients import asked_for, find_wanted, is_open, look_for
 from d6tpipe.errors import CycleError
-from d6tpipe.interfaces import FAILURES, Failure, Reason, ReasonKind, Standing, State, TaskView
+from d6tpipe.interfaces import FAILURES, GOOD, Failure, Ledger, Reason, ReasonKind, Standing, State, TaskView
 
-__all__ = ["GOOD", "UNSETTLED", "Plan"]
+__all__ = ["UNSETTLED", "Plan"]
 
 
 _Entry = tuple[float, int, int, Node]
@@ -35,6 +38,10 @@ class Plan:
         What has to be built, needs first; grows with dynamic requirements.
     skipped : list of Node
         Nodes that will not start because something upstream failed, since the last look.
+    goals : list of Node
+        What was asked for; grows with `ask`.
+    aside : dict of Node
+        Nodes that nobody has called for, see `stand_aside`.
 
     Notes
     -----
@@ -53,6 +60,9 @@ class Plan:
         self._using: dict[Node, Demand] = {}
         self.nodes: list[Node] = []
         self.skipped: list[Node] = []
+        self._doubtful: set[Node] = set()  # transient, not there, and it is not known whether anybody needs it
+        self.aside: dict[Node, None] = {}
+        self.goals = list(goals)
         wanted = self._wanted(goals, forced)
         for node in order:
             if node in wanted:
@@ -66,13 +76,22 @@ class Plan:
 
     def _keep(self, node: Node) -> None:
         """Note that there is nothing to do for a node."""
-        if node.standing in (Standing.STALE, Standing.UNTRACKED) and self._view.mode(node) == "frozen":
+        if node.spared:
+            node.state = State.STALE if node.standing is Standing.STALE else State.FRESH
+        elif node.standing in (Standing.STALE, Standing.UNTRACKED) and self._view.mode(node) == "frozen":
             node.state = State.FROZEN
         else:
             node.state = State.STALE if node.standing is Standing.STALE else State.FRESH
 
-    def _wanted(self, goals: Iterable[Node], forced: frozenset[Node]) -> dict[Node, None]:
+    def _wanted(self, goals: Iterable[Node], forced: frozenset[Node]) -> dict[Node, Any]:
         """Return what must be built and is not in the plan: forced nodes, and incomplete ones that a goal needs."""
+        if self._view.spares:
+            found = find_wanted(goals, forced, self._view)
+            view = self._view
+            self._doubtful.update(
+                [node for node, sure in found.items() if not (sure or node.present or view.joins(node))]
+            )
+            return found
         wanted = dict.fromkeys(forced)
         stack = [node for node in goals if not node.complete]
         stack += [need for node in forced for need in node.needs if not need.complete]
@@ -96,10 +115,17 @@ class Plan:
         self._limits = limits
 
     def _admit(self, node: Node) -> None:
+        if node.state not in (State.BUILT, State.CACHED):  # those are in there already, and called for once more
+            self.nodes.append(node)
         node.start_plan()
         node.spare = self._view.tolerance(node)
         node.state = State.PENDING
-        self.nodes.append(node)
+        self.aside.pop(node, None)
+        if node.spared:
+            node.spared = False
+            if node.standing is not None:
+                node.standing = Standing.MISSING
+                node.reasons = (*MISSING, *[reason for reason in node.reasons if reason.kind is not ReasonKind.MISSING])
 
     def _open(self, nodes: Sequence[Node]) -> None:
         """Connect newly admitted nodes and queue those that wait for nothing."""
@@ -205,14 +231,20 @@ class Plan:
     def coming(self) -> Iterator[Node]:
         """Yield nodes that are ready, roughly in the order of starting; the queue must not change meanwhile."""
         for entry in self._heap:
-            if entry[3].state is State.READY:
+            if entry[3].state is State.READY and not (self._view.spares and self._may_stop(entry[3])):
                 yield entry[3]
+
+    def _may_stop(self, node: Node) -> bool:
+        """Return whether a node may turn out to be kept, or to have to wait for what is not there."""
+        return node in self._doubtful or any([need.spared or need.state in UNSETTLED for need in node.needs])
 
     def built(self, node: Node, state: State = State.BUILT) -> None:
         """Note that `node` is done; what waited only for it becomes ready."""
         self.free(node)
         node.state = state
         node.complete = state in GOOD
+        if self._view.spares:
+            node.spared = self._view.joins(node) and any([need.spared for need in node.needs])
         for user in node.users:
             user.waiting -= 1
             if user.waiting == 0 and user.state is State.PENDING:
@@ -301,6 +333,45 @@ class Plan:
         node.asked.extend(asked)
         return waits, bad
 
+    # ---- what is not there (see transients.py)
+
+    def is_doubtful(self, node: Node) -> bool:
+        """Return whether nobody is known to need what a node, just taken, would make."""
+        return node in self._doubtful
+
+    def stand_aside(self, node: Node) -> None:
+        """Note that a doubtful node, just taken, would come out as it was: nothing is done unless somebody calls."""
+        self._doubtful.discard(node)
+        self.aside[node] = None
+        self.built(node, State.CACHED)
+        node.spared = True
+
+    def lacks(self, node: Node, ledger: Ledger) -> list[Node]:
+        """Return what a node that was just taken needs and that is not there; see `look_for`."""
+        if not self._view.spares or self._view.joins(node):
+            return []
+        called = [need for need in node.needs if need.state in UNSETTLED]
+        return called + look_for(node.needs, self._view, ledger)
+
+    def call(self, node: Node, lacking: Sequence[Node]) -> list[Node]:
+        """Have what is not there built before `node`, which was just taken; return what was called for by that.
+
+        Raises
+        ------
+        GraphError
+            There is never enough of a resource for one of them; nothing has changed.
+        """
+        called = self._take_in(lacking, ())
+        self.free(node)
+        node.state = State.PENDING
+        for need in lacking:
+            if need.state in UNSETTLED:
+                need.users.append(node)
+                node.waiting += 1
+        if any(map(_is_bad, lacking)):
+            self._block(node)
+        return called
+
     def ask(self, goals: Sequence[Node], order: Sequence[Node]) -> None:
         """Take in what is asked for while the plan is carried out.
 
@@ -317,8 +388,11 @@ class Plan:
             There is never enough of a resource for one of them; nothing was taken in.
         """
         self._take_in(goals, order)
+        self.goals += goals
 
-    def _take_in(self, asked: Sequence[Node], order: Sequence[Node]) -> None:
+    def _take_in(self, asked: Sequence[Node], order: Sequence[Node]) -> list[Node]:
+        if self._doubtful:
+            self._doubtful.difference_update(asked_for(asked, self._view))
         wanted = self._wanted(asked, frozenset())
         fresh = [new for new in order if new in wanted]
         known = {id(new) for new in fresh}
@@ -334,6 +408,7 @@ class Plan:
             if new.complete and new.state is None:
                 self._keep(new)
         self._open([*late, *fresh])
+        return [*late, *fresh]
 
     def _check_circle(self, node: Node, asked: Sequence[Node]) -> None:
         """Raise if something that was asked for needs `node`.
@@ -341,7 +416,7 @@ class Plan:
         Many bodies may ask for one large graph. So the walk down from what was asked for and the walk up from `node`
         take turns, and the shorter one decides; only new nodes, which no user list holds yet, are always walked.
         """
-        down = [wish for wish in asked if not wish.complete]
+        down = [wish for wish in asked if is_open(wish)]
         below, up, above = set(down), [node], {node}
         while down:
             current = down.pop()
@@ -350,7 +425,7 @@ class Plan:
             if not up and current.state is not None:
                 continue  # all old nodes that need `node` are known, this is none of them
             for need in current.needs:
-                if not need.complete and need not in below:
+                if is_open(need) and need not in below:
                     below.add(need)
                     down.append(need)
             for user in up.pop().users if up else ():
@@ -362,7 +437,7 @@ class Plan:
 
     def _raise_circle(self, node: Node, asked: Sequence[Node]) -> None:
         parents: dict[Node, Node] = {}
-        stack = [wish for wish in asked if not wish.complete]
+        stack = [wish for wish in asked if is_open(wish)]
         seen = set(stack)
         while stack:
             current = stack.pop()
@@ -373,7 +448,7 @@ class Plan:
                     chain.append(current)
                 raise CycleError([member.task for member in [node, *reversed(chain[1:]), node]])
             for need in current.needs:
-                if not need.complete and need not in seen:
+                if is_open(need) and need not in seen:
                     seen.add(need)
                     parents[need] = current
                     stack.append(need)
@@ -384,7 +459,5 @@ def _is_bad(node: Node) -> bool:
 
 
 _FORCED = (Reason(ReasonKind.FORCED),)
-GOOD = frozenset({State.BUILT, State.FRESH, State.CACHED, State.STALE, State.FROZEN})
-"""Its outputs are there to be used."""
 UNSETTLED = frozenset({State.PENDING, State.READY, State.RUNNING})
 _BAD = FAILURES | {State.UPSTREAM_FAILED, State.SKIPPED, State.CANCELLED, State.NO_OUTPUT}

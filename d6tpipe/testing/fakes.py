@@ -347,6 +347,10 @@ class ScriptedView:
         What must not, and what cannot be built.
     cascade : bool
         Whether a task is complete only when all it needs is.
+    transient : mapping of name to True or "remove", optional
+        What counts as complete although its outputs are not there.
+    aggregators : iterable of names
+        What only stands for what it needs.
 
     Attributes
     ----------
@@ -363,7 +367,12 @@ class ScriptedView:
         external: Iterable[Any] = (),
         cascade: bool = True,
         demands: Mapping[Any, Mapping[str, float]] | None = None,
+        transient: Mapping[Any, bool | str] | None = None,
+        aggregators: Iterable[Any] = (),
     ) -> None:
+        self.aggregators = set(aggregators)
+        self.passing = dict(transient or {})
+        self.spares, self.removes = bool(self.passing), "remove" in self.passing.values()
         self.demands = dict(demands or {})
         self.graph = needs
         self.outputs = set(present)
@@ -392,17 +401,20 @@ class ScriptedView:
         for node in nodes:
             if node.present is None:
                 self.looked[node.task] += 1
-                node.present = node.task in self.outputs
+                node.present = node.task in self.outputs or node.task in self.aggregators
         return ()
 
     def joins(self, node: Any) -> bool:
-        return False
+        return node.task in self.aggregators
 
     def together(self, node: Any) -> bytes | None:
         return joined_digest(node, str(node.key))
 
     def demand(self, node: Any) -> tuple[tuple[str, float], ...]:
         return tuple(sorted(self.demands.get(node.task, {}).items()))
+
+    def transient(self, node: Any) -> bool | str:
+        return self.passing.get(node.task, False)
 
     def excused(self, node: Any) -> bool:
         return bool(getattr(node.task, "skip", False))
@@ -490,11 +502,17 @@ class OpenLedger:
     Attributes
     ----------
     log : list of (str, task)
-        "claim" and "settle", as they happen.
+        "claim", "settle", "remove" and "keep", as they happen.
+
+    Parameters
+    ----------
+    outputs : set of names, optional
+        Those of a `ScriptedView`: what is built comes in, what is removed goes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: set[Any] | None = None) -> None:
         self.log: list[tuple[str, Any]] = []
+        self.outputs: set[Any] = set() if outputs is None else outputs
 
     def claim(self, node: Any, coming: Callable[[], Iterable[Any]]) -> State:
         self.log.append(("claim", node.task))
@@ -502,9 +520,31 @@ class OpenLedger:
 
     def settle(self, node: Any, outcome: Outcome) -> None:
         self.log.append(("settle", node.task))
+        if outcome.state is State.BUILT:
+            self.outputs.add(node.task)
 
     def note(self, nodes: Any) -> None:
         pass
+
+    def look(self, node: Any) -> State | None:
+        return None
+
+    def spares(self, node: Any) -> bool:
+        return False
+
+    def keep(self, nodes: Sequence[Any]) -> None:
+        self.log += [("keep", node.task) for node in nodes]
+
+    def use(self, nodes: Sequence[Any]) -> Sequence[Any]:
+        return [node for node in nodes if node.task not in self.outputs]
+
+    def finish_removal(self, nodes: Sequence[Any]) -> None:
+        pass
+
+    def remove(self, nodes: Sequence[Any]) -> Sequence[Any]:
+        self.log += [("remove", node.task) for node in nodes]
+        self.outputs.difference_update([node.task for node in nodes])
+        return list(nodes)
 
     def wait(self, nodes: Sequence[Any]) -> None:
         """Return at once."""

@@ -83,6 +83,36 @@ class Grows(d6tpipe.tasks.TaskPickle):
         others = yield [Raw(i=6), Held(i=8)]
         self.save([first.load(), others[0].load(), others[1].load()])
 
+class Passing(d6tpipe.tasks.TaskPickle):
+    i = d6tpipe.IntParameter()
+    transient = "remove"
+    def requires(self):
+        return Raw(i=self.i)
+    def run(self):
+        note(self)
+        self.save(len(self.inputLoad()))
+
+class PassingHeld(d6tpipe.tasks.TaskCache):
+    transient = "remove"
+    def run(self):
+        note(self)
+        self.save(5)
+
+class Uses(d6tpipe.tasks.TaskPickle):
+    def requires(self):
+        return [Passing(i=1), Passing(i=2), PassingHeld()]
+    def run(self):
+        note(self)
+        more = yield Passing(i=3)
+        self.save([*self.inputLoad(), more.load()])
+
+class BindsPassing(d6tpipe.tasks.TaskPickle):
+    def requires(self):
+        return Passing
+    def run(self):
+        note(self)
+        self.save(self.input(i=2).load())
+
 class Yields(d6tpipe.tasks.TaskPickle):
     def run(self):
         note(self)
@@ -392,6 +422,25 @@ def test_the_same_flow_gives_the_same_results(flow: Any, executor: Any) -> None:
     restarted = executor not in ("serial", "threads", "processes")  # these keep a body that waits
     grows = 3 if restarted else 1
     assert bodies(flow) == {"Raw": 6, "Held": 2, "Two": 1, "Grows": grows}
+
+
+def test_transient_outputs_are_removed_and_built_again_only_when_needed(flow: Any, executor: Any) -> None:
+    passing = [flow.PassingHeld(), *[flow.Passing(i=i) for i in (1, 2, 3)]]
+    result = run([flow.Uses(), flow.BindsPassing()], executor)
+    assert result.ok, result.failures
+    assert flow.Uses().outputLoad() == [1, 2, 5, 3]
+    assert flow.BindsPassing().outputLoad() == 2
+    assert not any(task.complete() for task in passing)
+    before = bodies(flow)
+    result = run([flow.Uses(), flow.BindsPassing()], executor, stale="rerun")
+    assert result.counts.keys() == {"fresh"}
+    assert bodies(flow) == before
+    flow.BindsPassing().reset(confirm=False)
+    assert run([flow.Uses(), flow.BindsPassing()], executor, stale="rerun").ok
+    assert bodies(flow)["Passing"] == before["Passing"] + 1
+    assert not any(task.complete() for task in passing)
+    assert run([flow.Uses(), flow.Passing(i=1)], executor).ok
+    assert [task.complete() for task in passing] == [False, True, False, False]
 
 
 def test_relative_data_folders_are_those_of_the_caller(flow: Any, executor: Any, tmp_path: Path) -> None:

@@ -59,6 +59,27 @@ FLOW = '''
 
     GOALS = [N(layer=4, i=i) for i in range(10)]
 
+    class Passing(dp.tasks.TaskPickle):
+        i = dp.IntParameter()
+        transient = "remove"
+
+        def requires(self):
+            return N(layer=0, i=self.i)
+
+        def run(self):
+            begins(self)
+            self.save(self.inputLoad())
+
+    class Reads(dp.tasks.TaskPickle):
+        i = dp.IntParameter()
+
+        def requires(self):
+            return [Passing(i=i % 5) for i in (self.i, self.i + 1, self.i + 2)]
+
+        def run(self):
+            begins(self)
+            self.save(sum(self.inputLoad()))
+
     class Inner(dp.tasks.TaskPickle):
         n = dp.IntParameter()
 
@@ -458,3 +479,16 @@ def test_a_body_run_by_hand_in_the_middle_of_a_run_waits_and_mixes_no_outputs(st
     (answer,), _ = start(root, "run(Pair()); found['held'] = Pair().outputLoad()")
     one, other = answer["held"]
     assert one == other
+
+
+@pytest.mark.parametrize("turn", range(ROUNDS))
+def test_what_one_run_removes_another_does_not_miss(turn: int, start: Starter, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    codes = [f"assert run([Reads(i=i) for i in range({n}, {n} + 20)]).ok" for n in (0, 5, 10, 15, 20, 25)]
+    _, ran = start(root, *codes)
+    assert {1} == {count for task, count in ran.items() if task.startswith("Reads")}
+    again = "found['values'] = [t.outputLoad() for t in [Reads(i=i) for i in range(45)] if run(t)]"
+    (answer,), ran = start(root, again)
+    assert [sum((i + k) % 5 + 1 for k in range(3)) for i in range(45)] == answer["values"]
+    assert not ran
+    assert [] == list((root / "Passing").iterdir())

@@ -418,6 +418,39 @@ def test_what_is_kept_in_memory_is_built_on_each_machine_without_a_claim(
     assert "get_work" not in asked
 
 
+def test_what_need_not_be_there_is_claimed_when_it_is_called_for(luigid: Luigid) -> None:
+    class Side(d6tpipe.tasks.TaskPickle):
+        def run(self) -> None:
+            self.save(5)
+
+    class Passing(d6tpipe.tasks.TaskPickle):
+        transient = "remove"
+
+        def run(self) -> None:
+            self.save(2)
+
+    class Both(d6tpipe.tasks.TaskPickle):
+        def requires(self) -> Any:
+            return [Passing(), Side()]
+
+        def run(self) -> None:
+            self.save(sum(self.inputLoad()))
+
+    def run() -> dict[str, str]:
+        result = d6tpipe.run(Both(), scheduler=luigid.url, claim=True, drain=True)
+        return {task.task_family: str(state) for task, state in result.states.items()}
+
+    assert {"Passing": "built", "Side": "built", "Both": "built"} == run()
+    assert not Passing().complete()
+    Side().reset(confirm=False)
+    assert {"Passing": "fresh", "Side": "built", "Both": "cached"} == run()
+    Side().reset(confirm=False)
+    Side.run = lambda self: self.save(6)  # type: ignore[method-assign]
+    assert {"Passing": "built", "Side": "built", "Both": "built"} == run()
+    assert Both().outputLoad() == 8 and not Passing().complete()
+    assert {"DONE": 3} == luigid.states()
+
+
 def test_ctrl_c_gives_back_what_was_claimed(machines: Machines, luigid: Luigid) -> None:
     one = machines.start(200)
     wait_for(lambda: len(machines.ran()) > 5)

@@ -23,6 +23,7 @@ class World:
         self.told = Recorder()
         self.failures: list[Failure] = []
         self.graph = Graph(self.view)
+        self.ledger = OpenLedger(self.view.outputs)
 
     def build(self, *goals: Any, forced: Any = (), order: Any = (), capacity: int = 1, **options: Any) -> World:
         nodes = self.graph.add(goals)
@@ -31,7 +32,7 @@ class World:
         self.plan = Plan(self.graph.order, nodes, self.view, again)
         self.executor = ScriptedExecutor(self.work, order, capacity)
         build(
-            self.graph, self.plan, self.view, self.executor, OpenLedger(), self.told, self._refuse,
+            self.graph, self.plan, self.view, self.executor, self.ledger, self.told, self._refuse,
             self._fail,
             self.failures.append, **options,
         )  # fmt: skip

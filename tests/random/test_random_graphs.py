@@ -92,6 +92,14 @@ class Two(Numbered, d6tpipe.tasks.TaskData):
         self.save({"a": value, "b": -2 * value})
 
 
+class Fade(Pick):
+    transient = True
+
+
+class Swept(Two):
+    transient = "remove"
+
+
 class Dyn(Numbered, d6tpipe.tasks.TaskPickle):
     n = d6tpipe.IntParameter()
 
@@ -131,8 +139,9 @@ class Agg(d6tpipe.tasks.TaskAggregator):
         yield {"rest": tasks[1:]}
 
 
-KINDS = [Pick, Json, Cache, Two, Dyn, Plain, Wrap, Agg]
+KINDS = [Pick, Json, Cache, Two, Fade, Swept, Dyn, Plain, Wrap, Agg]
 BODILESS = (Wrap, Agg)
+TRANSIENT = (Fade, Swept)
 
 
 # ---- a world, and the oracle
@@ -145,6 +154,10 @@ class World:
     dependencies are not checked) all it needs is complete; a plain luigi task when its output is there; one without a
     body when all it needs is complete. A run makes complete what is not, needs first, each body once; a failure stops
     what needs it and nothing else.
+
+    A transient task counts as complete without its outputs. But what runs needs them, and so does who asked for it;
+    both through tasks without a body, too. Those of `Swept` are removed at the end when all that needs them is done,
+    unless it was asked for itself, then or when it was built.
     """
 
     def __init__(self, dice: random.Random, folder: str) -> None:
@@ -153,6 +166,8 @@ class World:
         size = dice.randint(1, 12)
         if dice.random() < 0.15:  # so many of one kind that their folder is listed instead of each file looked at
             size, kinds = dice.randint(20, 30), dice.sample(KINDS, 2)
+        if Dyn in kinds and Swept in kinds:  # what is asked for may be removed by then, or not yet
+            kinds.remove(Swept)
         self.kind = [dice.choice(kinds) for _ in range(size)]
         self.needs: list[list[int]] = []
         self.asks: list[list[list[int]]] = []
@@ -172,6 +187,7 @@ class World:
         self.broken: set[int] = set()
         self.ran: Counter[int] = Counter()
         self.store: dict[int, int] = {}  # what the oracle holds to be stored
+        self.kept: set[int] = set()  # asked for itself
 
     def task(self, n):
         return self.kind[n](n=n)
@@ -187,15 +203,54 @@ class World:
             return 0
         if self.kind[n] is Agg:
             return sum(self.part(m) for m in self.needs[n])
-        return -self.store[n] if self.kind[n] is Two else self.store[n]
+        return -self.store[n] if issubclass(self.kind[n], Two) else self.store[n]
 
     def complete(self, n):
+        """Return whether nothing has to be built as long as nobody loads it."""
         if self.kind[n] is Plain:
             return n in self.store
         below = all(self.complete(m) for m in self.needs[n])
         if self.kind[n] in BODILESS:
             return below
-        return n in self.store and (below or not self.cascade)
+        return (n in self.store or self.kind[n] in TRANSIENT) and (below or not self.cascade)
+
+    def spared(self, n):
+        """Return whether a complete task is none for who loads it."""
+        if self.kind[n] in BODILESS:
+            return any(self.spared(m) for m in self.needs[n])
+        return self.kind[n] in TRANSIENT and n not in self.store
+
+    def says_complete(self, n):
+        """Return what a task says if it is asked itself."""
+        if self.kind[n] in BODILESS:
+            return all(self.says_complete(m) for m in self.needs[n])
+        return self.complete(n) and n in self.store
+
+    def asked_for(self, goals):
+        """Return the goals, and what those without a body stand for."""
+        found, todo = set(), list(goals)
+        while todo:
+            n = todo.pop()
+            found.add(n)
+            todo += self.needs[n] if self.kind[n] in BODILESS else []
+        return found
+
+    def sweep(self, goals, nodes, good, hollow, built):
+        """Remove what nobody needs any more, having settled what is kept for good."""
+        asked = self.asked_for(goals)
+        users = {n: [m for m in nodes if n in self.needs[m]] for n in nodes}
+
+        def through(n):
+            return good(n) and (not hollow(n) or all(through(m) for m in users[n]))
+
+        for n in [n for n in nodes if self.kind[n] is Swept and n in self.store]:
+            if n in asked:
+                self.kept.add(n)
+            elif n in built:  # nothing was there
+                self.kept.discard(n)
+        gone = [n for n in nodes if self.kind[n] is Swept and n in self.store and good(n)]
+        for n in [n for n in gone if n not in asked | self.kept and users[n] and all(map(through, users[n]))]:
+            del self.store[n]
 
     def static(self, goals, prune=True):
         """Return the tasks that are known before anything runs."""
@@ -220,6 +275,7 @@ class World:
     def expect(self, goals, forced=frozenset()):
         """Run the goals by recursion; return the state of each task that a body or a failure concerns."""
         before = {n: self.complete(n) for n in self.static(goals, prune=not forced)}
+        nodes, there = list(before), set(self.store)
         again = self.between(goals, forced)
         states: dict[int, str] = {}
         ran: Counter[int] = Counter()
@@ -233,7 +289,7 @@ class World:
             return all([good(m) for m in numbers])  # each of them, also after a failure
 
         def settle(n):
-            if n not in again and before[n]:
+            if n not in again and before[n] and not self.spared(n):
                 return "fresh"
             if not all_good(self.needs[n]):
                 return "upstream_failed"
@@ -252,6 +308,14 @@ class World:
             return "built"
 
         all_good([*goals, *sorted(again)])
+        if Swept in self.kind:
+            self.sweep(
+                goals,
+                nodes,
+                good=lambda n: states.get(n) in ("built", "fresh") or (n not in states and before[n]),
+                hollow=lambda n: self.kind[n] in BODILESS or (n not in there and states.get(n) != "built"),
+                built={n for n in states if states[n] == "built" and n not in there},
+            )
         return states, ran
 
     def from_scratch(self, n):
@@ -265,7 +329,7 @@ class World:
         if self.kind[n] is Agg:
             return value
         value += self.own(n)
-        return -value if self.kind[n] is Two else value
+        return -value if issubclass(self.kind[n], Two) else value
 
     # -- what happens to it
 
@@ -317,13 +381,16 @@ class World:
 
     def check_answers(self, goals):
         for n in range(len(self.kind)):
-            assert self.complete(n) == self.task(n).complete(), f"complete() of {n}"
+            assert self.says_complete(n) == self.task(n).complete(), f"complete() of {n}"
         with redirect_stdout(io.StringIO()) as printed:
             d6tpipe.preview([self.task(n) for n in goals])
         lines = re.findall(r"\[\w+-\{'n': '(\d+)'\} \((\w+)\)\]", printed.getvalue())
         assert self.static(goals, prune=False) == {int(n) for n, _ in lines}
         for n, word in lines:
-            assert ("COMPLETE" if self.complete(int(n)) else "PENDING") == word, f"preview of {n}"
+            expected = "COMPLETE" if self.complete(int(n)) else "PENDING"
+            if expected == "COMPLETE" and self.kind[int(n)] not in BODILESS and self.spared(int(n)):
+                expected = "TRANSIENT"
+            assert expected == word, f"preview of {n}"
 
 
 def run_and_compare(world, goals, forced=frozenset()):

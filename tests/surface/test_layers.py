@@ -63,6 +63,7 @@ LAYERS = {
     "d6tpipe.origins": (2, "call"),
     "d6tpipe.predecessors": (2, "call"),
     "d6tpipe.removal": (2, "call"),
+    "d6tpipe.readers": (2, "call"),
     "d6tpipe.tokens": (2, "call"),
     "d6tpipe.tasks": (1, "declarations"),
     "d6tpipe.targets": (1, "declarations"),

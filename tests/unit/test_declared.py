@@ -23,10 +23,11 @@ SAID = {
     "freeze": (True, True),
     "expires": (timedelta(days=1), timedelta(days=1)),
     "stale": ("rerun", "rerun"),
+    "transient": ("remove", "remove"),
     "marks": ({"costly"}, frozenset({"costly"})),
 }
 UNSAID = {"version": "", "depends_on": (), "ignore_code": False, "freeze": False, "expires": None, "stale": None,
-          "marks": frozenset()}  # fmt: skip
+          "transient": False, "marks": frozenset()}  # fmt: skip
 BASES = [d6tpipe.tasks.TaskPickle, d6tpipe.tasks.TaskAggregator, luigi.Task]
 
 
