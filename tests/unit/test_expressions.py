@@ -276,7 +276,7 @@ def test_states_and_staleness_are_asked_for_by_an_at_sign():
 def test_a_state_that_comes_about_only_in_a_run_is_refused_with_those_that_can_match(state):
     with pytest.raises(ExpressionError, match=f"no task is '{state}' before a run") as caught:
         parse(f"a and @state={state}")
-    assert caught.value.facts["expected"] == "fresh, stale, frozen, pending, failed, missing"
+    assert caught.value.facts["expected"] == "fresh, stale, frozen, pending, failed, missing, removed"
 
 
 GRAPH = World(

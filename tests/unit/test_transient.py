@@ -496,6 +496,53 @@ def test_questions_agree_with_the_run(removing):
     assert ["pending", True] == [plan.state["Mid"], bool(plan.missing["Mid"])]
 
 
+def test_tables_and_selection_call_it_removed(removing):
+    run(removing.Top())
+    sweep = dp.sweep(removing.Mid, {"one": {"n": 1}, "two": {"n": 2}})
+    assert {"one": "removed", "two": "missing"} == dict(sweep.table().state)
+    assert [removing.Mid()] == list(sweep.select("@state=removed").values())
+    result = dp.run(removing.Top(), execution_summary=False)
+    assert "transient, removed" in set(result.table().reasons)
+
+
+def test_the_table_of_a_run_names_what_it_has_built_and_removed(removing):
+    result = dp.run(removing.Top(), execution_summary=False)
+    table = result.table().set_index("family")
+    assert ["built", "missing, removed"] == [table.state["Mid"], table.reasons["Mid"]]
+    assert "missing" == table.reasons["Top"]
+
+
+def test_what_was_removed_and_is_stale_can_be_accepted(removing):
+    run(removing.Top())
+    removing.Mid.run = lambda self: (ran("Mid"), self.save(10 * self.inputLoad()))[1]
+    assert "stale" == run(removing.Top())[1]["Mid"]
+    text = printed(dp.preview, removing.Top())
+    assert "(TRANSIENT)] stale: " in text and "; removed; built again when needed" in text
+    assert [removing.Mid()] == dp.accept(removing.Top())
+    assert [] == run(removing.Top(), stale="rerun")[0]
+
+
+def test_a_session_builds_it_again_for_what_is_submitted_later(removing):
+    class Later(dp.tasks.TaskJson):
+        def requires(self):
+            return removing.Mid()
+
+        def run(self):
+            self.save(self.inputLoad())
+
+    with dp.Session("night", execution_summary=False) as session:
+        session.submit(removing.Top())
+        session.wait()
+        assert not removing.Mid().complete()
+        session.submit(Later())
+        session.wait()
+        assert not removing.Mid().complete()
+        session.submit(removing.Mid())
+        session.wait()
+    assert 10 == Later().outputLoad() == removing.Mid().outputLoad()
+    assert {"built"} == {str(state) for state in session.result.states.values()}
+
+
 # ---- what a class may say
 
 
