@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -31,7 +32,6 @@ from d6tpipe.results import Result
 from d6tpipe.tasklogs import link
 from d6tpipe.tasks.external import is_external
 from d6tpipe.taskview import TaskView
-from d6tpipe.watchers import follower_of
 
 __all__ = ["Coordinator", "Options"]
 
@@ -154,7 +154,11 @@ class Coordinator:
         reporters: list[Callable[[Event], Any]] = [_luigi_events(graph, self.goals)] if _has_handlers() else []
         reporters += [bar] if bar is not None else []
         reporters += [] if mirror is None else [mirror]
-        follower = self._follower = follower_of(graph, run_id, intake is not None)
+        follower = None
+        if intake is not None or "d6tpipe.watchers" in sys.modules:  # else nobody can have said that he watches
+            from d6tpipe.watchers import follower_of
+
+            follower = self._follower = follower_of(graph, run_id, intake is not None)
         reporters += [] if follower is None else [follower]  # before those who are told of the end of a task
         reporters += handlers() if intake is None else [tell]  # also those who wait since a moment ago
         reporters += options.callbacks or ()
