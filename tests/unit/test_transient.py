@@ -477,10 +477,10 @@ def test_what_a_body_has_bound_may_be_gone_before_its_end_is_noted(removing, mon
         reading.append(self)  # the first one is that of the body
         return begin(self, task)
 
-    monkeypatch.setattr(Reading, "begin", begin_first)
-    monkeypatch.setattr(Reading, "close", close_late)
     if known:
         run(First())
+    monkeypatch.setattr(Reading, "begin", begin_first)
+    monkeypatch.setattr(Reading, "close", close_late)
     bodies, states = run([First(), Binds()] if known else Binds())
     assert closed and (["Binds", "Mid"] if known else ["Binds", "Raw", "Mid"]) == bodies
     assert "built" == states["Binds"]
