@@ -337,12 +337,16 @@ class _Loop:
         nodes = self.graph.add([task for task, _ in bound])
         added = self.graph.order[known:]
         new = set(added)
+        spared = [found for found in nodes if found.spared and found not in new]
+        gone = self.ledger.use(spared) if spared else ()  # removed since: the body does not need them any more
         for found in nodes:
-            if found not in new and (found.spared or found.state in UNSETTLED):  # it was judged before it was built
-                found.present, found.spared, found.digest = True, False, None
+            if found not in new and found not in gone and (found.spared or found.state in UNSETTLED):
+                found.present, found.spared, found.digest = True, False, None  # it was judged before it was built
         self.ledger.note([found for found, (_, built) in zip(nodes, bound, strict=True) if built])
         judge(added, self.view)
-        self.plan.grow(node, [found for found, (_, built) in zip(nodes, bound, strict=True) if not built], added)
+        asked = [found for found, (_, built) in zip(nodes, bound, strict=True) if not built]
+        self.plan.grow(node, [found for found in asked if not found.spared], added)
+        node.asked += [found for found in asked if found.spared]
         self.watch(added, asker=node)
         for found, (_, built) in zip(nodes, bound, strict=True):
             if built and found.state is State.FRESH:

@@ -434,6 +434,61 @@ def test_another_run_does_not_remove_what_a_body_has_bound(removing):
     assert not removing.Mid(n=2).complete()
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_what_a_body_has_bound_may_be_gone_before_its_end_is_noted(removing, monkeypatch, known):
+    from d6tpipe.readers import Reading
+
+    class Other(dp.tasks.TaskJson):
+        def requires(self):
+            return removing.Mid(n=2)
+
+        def run(self):
+            self.save(self.inputLoad())
+
+    class Binds(dp.tasks.TaskJson):
+        def requires(self):
+            return removing.Mid
+
+        def run(self):
+            ran("Binds")
+            self.save(self.input(n=2).load())
+
+    def close_late(self):
+        close(self)
+        if reading and self is reading[0] and not closed:
+            closed.append(self)
+            assert [] == elsewhere(Other())
+
+    class First(dp.tasks.TaskJson):
+        """Makes the graph know of it, and has it removed before the other body binds it."""
+
+        priority = 1
+
+        def requires(self):
+            return removing.Mid(n=2)
+
+        def run(self):
+            self.save(self.inputLoad())
+
+    reading, closed = [], []
+    close, begin = Reading.close, Reading.begin
+
+    def begin_first(self, task):
+        reading.append(self)  # the first one is that of the body
+        return begin(self, task)
+
+    if known:
+        run(First())
+    monkeypatch.setattr(Reading, "begin", begin_first)
+    monkeypatch.setattr(Reading, "close", close_late)
+    bodies, states = run([First(), Binds()] if known else Binds())
+    assert closed and (["Binds", "Mid"] if known else ["Binds", "Raw", "Mid"]) == bodies
+    assert "built" == states["Binds"]
+    assert not removing.Mid(n=2).complete()
+    monkeypatch.undo()
+    assert [] == run(Binds(), stale="rerun")[0]
+
+
 def test_what_another_run_has_removed_before_a_body_starts_is_built_again(removing):
     class Other(dp.tasks.TaskJson):
         def requires(self):
