@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -19,7 +20,7 @@ from d6tpipe.interfaces import Event, EventKind, State
 from d6tpipe.tasks import TaskData
 from d6tpipe.tasks.outputs import job_folder
 
-__all__ = ["FILE", "Emission", "Follower", "Watch", "emit", "follower_of", "watch"]
+__all__ = ["FILE", "Emission", "Follower", "Watch", "emit", "follower_of", "told_by", "watch"]
 
 FILE = ".emitted.jsonl"
 """In the folder of a job; a line for each emission."""
@@ -117,13 +118,16 @@ class Watch:
     def __repr__(self) -> str:
         return f"<Watch of {self.name}: {name_of(self.callback)}>"
 
-    def __call__(self, emission: Emission) -> None:
-        """Call the function."""
+    def __call__(self, emission: Emission, run_id: str = "") -> None:
+        """Call the function, on behalf of a run."""
+        token = _TELLING.set(run_id)
         try:
             self.callback(emission)
         except Exception as error:  # noqa: BLE001  (reported; what watches a run must not end it)
             text = f"when it was told that {shown(emission.task)} has emitted {emission.name!r}"
             warn(f"{name_of(self.callback)} raised {told(error)} {text}")
+        finally:
+            _TELLING.reset(token)
 
     def remove(self) -> None:
         """Call the function no more."""
@@ -138,6 +142,12 @@ class Watch:
 
 
 _watches: list[Watch] = []
+_TELLING: ContextVar[str | None] = ContextVar("d6tpipe_telling", default=None)
+
+
+def told_by() -> str | None:
+    """Return the id of the run that is telling an emission here and now, and does not go on before that is done."""
+    return _TELLING.get()
 
 
 def watch(what: Any, name: str, callback: Callable[[Emission], Any] | None = None) -> Any:
@@ -329,7 +339,7 @@ class Follower:
                 if lasting or not replayed:
                     for watch in followed.watches:
                         if watch.name == emission.name and watch in _watches:
-                            watch(emission)
+                            watch(emission, self._run_id)
 
 
 def _resumes(cls: type) -> bool:
