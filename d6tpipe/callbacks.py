@@ -18,7 +18,6 @@ __all__ = [
     "Handler",
     "handlers",
     "is_silent",
-    "is_told_now",
     "meant",
     "name_of",
     "on",
@@ -26,12 +25,13 @@ __all__ = [
     "silence",
     "tell",
     "telling",
+    "told_by",
 ]
 
 _handlers: list[Handler] = []
 _quiet: ContextVar[bool] = ContextVar("d6tpipe_quiet", default=False)
 _is_worker = False
-_told_now: ContextVar[bool] = ContextVar("d6tpipe_told_now", default=False)
+_told_by: ContextVar[str | None] = ContextVar("d6tpipe_told_by", default=None)
 
 
 class Handler:
@@ -47,8 +47,7 @@ class Handler:
         """Call the function if it waits for this."""
         if event.kind is self._kind and self._test(event.task):
             try:
-                with telling():
-                    self.callback(event)
+                self.callback(event)
             except Exception as error:  # noqa: BLE001  (reported; what watches a run must not end it)
                 name = name_of(self.callback)
                 warn(f"{name} raised {told(error)} when it was told that {shown(event.task)} {event.kind!s}")
@@ -174,18 +173,18 @@ def tell(event: Event) -> None:
 
 
 @contextmanager
-def telling() -> Iterator[None]:
-    """Note that what is called in the ``with`` block is told something: the run may wait for its end."""
-    token = _told_now.set(True)
+def telling(run_id: str) -> Iterator[None]:
+    """Note that a run tells something to what is called in the ``with`` block, and may wait for its end."""
+    token = _told_by.set(run_id)
     try:
         yield
     finally:
-        _told_now.reset(token)
+        _told_by.reset(token)
 
 
-def is_told_now() -> bool:
-    """Return whether the calling code is part of a function that is told something: it must not wait for a run."""
-    return _told_now.get()
+def told_by() -> str | None:
+    """Return the id of the run that is telling the calling code something, and may wait for it; None if none is."""
+    return _told_by.get()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -42,19 +43,47 @@ def taken_back() -> TaskCancelled | None:
 def terminable() -> Iterator[None]:
     """Have SIGTERM end what is done in the ``with`` block as Ctrl-C would, and then the process, with exit code 143.
 
-    Where the program has a handler of its own for SIGTERM, and outside of the main thread, nothing is changed.
+    Where the program has a handler of its own for SIGTERM, and outside of the main thread, nothing is changed. Blocks
+    may overlap, as those of sessions do that are open from cell to cell of a notebook: the last one to end counts.
     """
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+    global _blocks
+    ours = signal.getsignal(signal.SIGTERM) in (signal.SIG_DFL, _stop)
+    if threading.current_thread() is not threading.main_thread() or not ours:
         yield
         return
-
-    def stop(number: int, frame: Any) -> None:
-        raise request("this process was asked to end (SIGTERM)")
-
-    signal.signal(signal.SIGTERM, stop)
+    _blocks += 1
+    signal.signal(signal.SIGTERM, _stop)
     try:
         yield
     finally:
+        _blocks -= 1
+        # Ended in another thread, as a session may be, it cannot take its handler away.
+        if not _blocks and threading.current_thread() is threading.main_thread():
+            if signal.getsignal(signal.SIGTERM) is _stop:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if taken_back() is not None:
+                raise SystemExit(128 + signal.SIGTERM)
+
+
+_blocks = 0
+"""How many blocks of `terminable` are open."""
+
+
+def _stop(number: int, frame: Any) -> None:
+    if not _blocks:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    raise request("this process was asked to end (SIGTERM)")
+
+
+def _after_fork_in_child() -> None:
+    """Nothing of what the parent was doing is done here: who ends this process (a pool its workers, say) means it."""
+    global _blocks
+    _blocks = 0
+    _requested.clear()
+    if signal.getsignal(signal.SIGTERM) is _stop:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if taken_back() is not None:
-            raise SystemExit(128 + signal.SIGTERM)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import nullcontext
 from functools import cache
-from time import monotonic, sleep
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from d6tpipe import executors, plugins, settings
@@ -411,9 +411,6 @@ class Dispatcher:
         until = self._later[0][0] if self._later else None
         if end is not None:
             until = end if until is None else min(until, end)
-        if until is not None and not self._under_way:
-            sleep(max(0.0, until - monotonic()))
-            return
         try:
             self._take(*self._done.get(timeout=None if until is None else max(0.0, until - monotonic())), found)
         except queue.Empty:

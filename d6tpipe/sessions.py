@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,11 +12,11 @@ from typing import Any
 
 from d6tpipe import settings
 from d6tpipe.binding import FRAME
-from d6tpipe.callbacks import is_told_now
+from d6tpipe.callbacks import told_by
 from d6tpipe.cancellation import terminable
 from d6tpipe.coordinator import Coordinator, Options
 from d6tpipe.dispatch import choose
-from d6tpipe.errors import SessionError, TaskCancelled
+from d6tpipe.errors import SessionError, TaskCancelled, told, warn
 from d6tpipe.examiner import Examiner
 from d6tpipe.graphs import asked_for, build_graph
 from d6tpipe.holds import who
@@ -31,8 +32,8 @@ __all__ = ["Session"]
 class _Submission:
     """Tasks on their way into the graph."""
 
-    def __init__(self, tasks: Sequence[Any]) -> None:
-        self.tasks = tasks
+    def __init__(self, tasks: Sequence[Any], awaited: bool) -> None:
+        self.tasks, self.awaited = tasks, awaited
         self.taken = False
         self.error: Exception | None = None
 
@@ -48,8 +49,8 @@ class _Submitted:
         self._closed = self._cancelled = False
         self._idle = False
         self.ended = False
-        self.errors: list[BaseException] = []
-        self._unanswered: list[_Submission] = []  # nobody waits until these are taken
+        self._error: BaseException | None = None  # why the run has ended
+        self._refusals: list[Exception] = []  # which nobody was told
 
     # ---- for the engine, in the thread of the run
 
@@ -75,6 +76,8 @@ class _Submitted:
         assert self._current is not None
         with self._news:
             self._current.taken, self._current.error = True, error
+            if error is not None and not self._current.awaited:
+                self._refusals.append(error)
             self._news.notify_all()
 
     def wait(self) -> bool:
@@ -91,7 +94,7 @@ class _Submitted:
         """Take notice that the run has ended, with an error perhaps."""
         with self._news:
             if error is not None and not (self._cancelled and isinstance(error, TaskCancelled)):
-                self.errors.append(error)
+                self._error = error
             self.ended = True
             self._news.notify_all()
 
@@ -105,7 +108,7 @@ class _Submitted:
         Exception
             Why they cannot be part of it.
         """
-        submission = _Submission(tasks)
+        submission = _Submission(tasks, wait)
         with self._news:
             if self.ended or self._closed:
                 return False
@@ -113,8 +116,6 @@ class _Submitted:
             self._news.notify_all()
         self._coordinator.wake()
         if not wait:
-            with self._news:
-                self._unanswered.append(submission)
             return True
         with self._news:
             self._news.wait_for(lambda: submission.taken or self.ended)
@@ -123,10 +124,10 @@ class _Submitted:
         return submission.taken
 
     def problems(self) -> list[BaseException]:
-        """Return what has gone wrong and nobody was told."""
+        """Return what has gone wrong and nobody was told: of what was refused each is told once."""
         with self._news:
-            refused = [submission.error for submission in self._unanswered if submission.error is not None]
-            return [*self.errors, *refused]
+            refused, self._refusals = self._refusals, []
+            return [*([] if self._error is None else [self._error]), *refused]
 
     def settled(self) -> Result:
         """Wait until nothing is left to do, and return what has come of it up to then."""
@@ -246,6 +247,7 @@ show_capture
         self._thread: threading.Thread | None = None
         self._store: Store | None = None
         self._terminable: Any = None
+        self._pid = os.getpid()
 
     def __repr__(self) -> str:
         state = "not begun" if self._submitted is None else "ended" if self._submitted.ended else "open"
@@ -271,6 +273,7 @@ show_capture
             )
         if self._submitted is not None:
             raise SessionError("A session is opened once", facts={"session": self.name}, hint="Make another one.")
+        self._pid = os.getpid()
         self._lock()
         try:
             examiner = Examiner(self._policy, new_run_id())
@@ -325,7 +328,9 @@ show_capture
         roots, sweeps = asked_for(tasks)
         if sweeps:
             self._coordinator.sweeps += sweeps
-        waits = self._choice.name != "serial" and not self._is_awaited()
+        self._check_process()
+        # The thread of the run waits itself for the end of what is told of a body.
+        waits = self._choice.name != "serial" and self._thread is not threading.current_thread() and told_by() is None
         if not self._submitted.put(roots, waits):
             self._raise_errors()
             raise SessionError(
@@ -341,14 +346,10 @@ show_capture
         GraphError
             Something that was submitted does not make a graph with what was there, and `submit` could not tell.
         SessionError
-            The session has not begun; or a callback waits, which would never end.
+            The session has not begun; or a callback or a body waits, which would never end.
         """
-        if self._submitted is None or self._is_awaited():
-            raise SessionError(
-                "The session has not begun" if self._submitted is None else "A callback cannot wait for a session",
-                facts={"session": self.name},
-                hint="Wait in the block of the session: a run waits for its callbacks.",
-            )
+        self._check_outside()
+        assert self._submitted is not None
         result = self._submitted.settled()
         self._raise_errors()
         return result
@@ -360,13 +361,14 @@ show_capture
 
     def close(self) -> None:
         """Wait for all that was submitted, and end; raises what the end of a ``with`` block raises."""
-        if self._submitted is None:
-            raise SessionError("The session has not begun", facts={"session": self.name}, hint="Call open() before.")
-        if not self._submitted.ended:
+        self._check_outside()
+        if self._submitted is not None and not self._submitted.ended:
             self._end(False)
 
     def _end(self, given_up: bool) -> None:
         assert self._submitted is not None and self._thread is not None and self._coordinator is not None
+        if self._pid != os.getpid():  # a child of a fork that has come here: the session is its parent's
+            return
         submitted, broken = self._submitted, given_up
         try:
             try:
@@ -393,14 +395,39 @@ show_capture
             if self._abort:
                 self.result.raise_failure()
 
-    def _is_awaited(self) -> bool:
-        """Return whether the run waits, or may wait, for the calling code, which must not wait for it in turn."""
-        return is_told_now() or self._thread is threading.current_thread()
-
     def _raise_errors(self) -> None:
         problems = self._submitted.problems() if self._submitted is not None else []
+        for other in problems[1:]:
+            warn(f"Something else was submitted to the session {self.name!r} that cannot be run: {told(other)}")
         if problems:
             raise problems[0]
+
+    def _check_outside(self) -> None:
+        """Raise where the end of the session cannot be waited for."""
+        if self._submitted is None or self._coordinator is None:
+            raise SessionError(
+                "The session has not begun",
+                facts={"session": self.name},
+                hint="Use it as a with block, or call open().",
+            )
+        self._check_process()
+        run_id, frame = self._coordinator.examiner.run_id, FRAME.get()
+        while frame is not None and frame.run_id != run_id:
+            frame = frame.outer
+        if self._thread is threading.current_thread() or frame is not None or told_by() == run_id:
+            raise SessionError(
+                "The session cannot wait for itself",
+                facts={"session": self.name},
+                hint="Wait in the block of the session, not in a callback or a body.",
+            )
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise SessionError(
+                "The session belongs to another process, and this one is a fork of it",
+                facts={"session": self.name, "process": self._pid},
+                hint="Submit there, or open another session here.",
+            )
 
     # ---- one at a time
 

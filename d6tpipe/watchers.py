@@ -51,8 +51,7 @@ class Watcher(Handler):
         if emission.name != self.name or self._removed:
             return
         try:
-            with telling():
-                self.callback(emission)
+            self.callback(emission)
         except Exception as error:  # noqa: BLE001  (reported; what watches a run must not end it)
             name = name_of(self.callback)
             warn(f"{name} raised {told(error)} when it was told that {shown(emission.task)} emitted {self.name!r}")
@@ -165,16 +164,17 @@ class _Tail:
             ours = self._run_id == line["run"] or self._run_id in line.get("within", ())
             if ours or self._goes_on:
                 self.heard = True
-                _tell(self._watchers, emission(self._task, line, not ours))
+                _tell(self._watchers, emission(self._task, line, not ours), self._run_id)
 
 
 def _warn_unread(task: Any, error: OSError) -> None:
     warn(f"What {shown(task)} has emitted cannot be read, its watchers are not told: {told(error)}")
 
 
-def _tell(watchers: Sequence[Watcher], what: Emission) -> None:
-    for watcher in watchers:
-        watcher(what)
+def _tell(watchers: Sequence[Watcher], what: Emission, run_id: str) -> None:
+    with telling(run_id):
+        for watcher in watchers:
+            watcher(what)
 
 
 class Follower:
@@ -240,7 +240,7 @@ class Follower:
                 tail.tell(last=True)
             # Somebody else has built it, or it had not to run after all, or what ran was begun by another run.
             if event.kind is EventKind.COMPLETED and (tail is None or not tail.heard):
-                _replay(task, watchers)
+                _replay(task, watchers, self._run_id)
 
     def _watching(self, task: Any) -> list[Watcher]:
         cls = task.__class__
@@ -282,7 +282,7 @@ class Follower:
         while self._complete and not self._stopping:
             with self._calling:
                 if self._complete:
-                    _replay(*self._complete.popleft())
+                    _replay(*self._complete.popleft(), self._run_id)
         for tail in list(self._tails.values()):
             with self._calling:
                 tail.tell()
@@ -292,8 +292,8 @@ class Follower:
             self._wake.set()
 
 
-def _replay(task: Any, watchers: Sequence[Watcher]) -> None:
-    """Tell what was emitted when a task was built."""
+def _replay(task: Any, watchers: Sequence[Watcher], run: str) -> None:
+    """Tell, on behalf of a run, what was emitted when a task was built."""
 
     def is_record(run_id: str) -> bool:
         record = record_of(task)
@@ -306,4 +306,4 @@ def _replay(task: Any, watchers: Sequence[Watcher]) -> None:
         _warn_unread(task, error)
         return
     for one in found:
-        _tell(watchers, one)
+        _tell(watchers, one, run)

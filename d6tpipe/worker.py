@@ -435,6 +435,17 @@ def _hear_signals() -> None:
         signal.signal(signal.SIGINT, _stop)
 
 
+def _after_fork_in_child() -> None:
+    """Have signals end a process that a body has started by a fork, as they would anywhere."""
+    for number, usual in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) is _stop:
+            signal.signal(number, usual)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 def _stop(number: int, _: Any) -> None:
     if not _running:
         os._exit(128 + number)

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +226,79 @@ def test_a_process_that_is_asked_to_end_lets_its_bodies_save_what_they_have(
     if number == signal.SIGTERM or executor == "processes":  # else Python's own KeyboardInterrupt
         assert (place / "checkpoint").exists(), err
     assert not list(data.rglob("*-data.pkl"))
+
+
+# ---- the handler of the program
+
+
+def handler() -> Any:
+    return signal.getsignal(signal.SIGTERM)
+
+
+@pytest.fixture
+def default_handler() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("default_handler")
+def test_a_handler_that_the_program_sets_within_a_session_stays() -> None:
+    with dp.Session("night"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert handler() is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("default_handler")
+def test_the_handler_stays_until_the_last_session_ends() -> None:
+    first, second = dp.Session("first").open(), dp.Session("second").open()
+    first.close()
+    assert handler() is not signal.SIG_DFL
+    second.close()
+    assert handler() is signal.SIG_DFL
+
+
+@pytest.mark.usefixtures("default_handler")
+def test_a_session_can_be_closed_in_another_thread() -> None:
+    session = dp.Session("night").open()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(session.close).result()
+    child = subprocess.run([sys.executable, "-c", CLOSED_ELSEWHERE], check=False)
+    assert child.returncode == -signal.SIGTERM
+    with dp.Session("night"):
+        pass
+    assert handler() is signal.SIG_DFL
+
+
+CLOSED_ELSEWHERE = """
+import os, signal, threading
+from d6tpipe.cancellation import terminable
+block = terminable()
+block.__enter__()
+thread = threading.Thread(target=block.__exit__, args=(None, None, None))
+thread.start()
+thread.join()
+os.kill(os.getpid(), signal.SIGTERM)
+os._exit(1)
+"""
+
+
+class Forks(dp.tasks.TaskPickle):
+    def run(self) -> None:
+        child = os.fork()
+        if not child:
+            try:
+                time.sleep(60)
+            finally:
+                os._exit(1)
+        time.sleep(0.2)
+        os.kill(child, signal.SIGTERM)
+        self.save(os.WTERMSIG(os.waitpid(child, 0)[1]))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.usefixtures("default_handler")
+@pytest.mark.parametrize(("executor", "workers"), [("serial", 1), ("processes", 2)])
+def test_a_process_that_a_body_forks_ends_of_a_signal_as_others_do(executor: str, workers: int) -> None:
+    dp.run(Forks(), workers=workers, executor=executor)
+    assert Forks().outputLoad() == signal.SIGTERM

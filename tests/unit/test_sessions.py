@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,22 @@ def wait_for(path: Path) -> None:
         if time.monotonic() > end:
             raise TimeoutError(path)
         time.sleep(0.005)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Have the main thread interrupted if it takes longer: it waits for what never comes."""
+
+    def late(*_: Any) -> None:
+        raise TimeoutError(f"it has taken longer than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class Base(dp.tasks.TaskPickle):
@@ -173,7 +191,118 @@ def test_a_callback_that_waits_for_its_own_session_is_told_so() -> None:
 
     with dp.on(Fit, "completed", wait), dp.Session("night") as session:
         session.submit(Fit())
-    assert "A callback cannot wait for a session" in str(errors[0])
+    assert "cannot wait for itself" in str(errors[0])
+
+
+class Emits(dp.tasks.TaskPickle):
+    n = dp.IntParameter(default=0)
+
+    def run(self) -> None:
+        for step in range(3):
+            self.job.emit("step", step=step)
+            time.sleep(0.25)  # longer than one looks away
+        self.save(self.n)
+
+
+@pytest.mark.parametrize(("executor", "workers"), WORKERS)
+def test_who_watches_submits_what_is_watched_and_cannot_wait(executor: str, workers: int) -> None:
+    dp.run(Emits(n=1))
+    errors = []
+
+    def more(emission: Any) -> None:
+        if emission.task.n < 3:
+            session.submit([Emits(n=1), Emits(n=emission.task.n + 2), Fit(k=emission.data["step"])])
+            try:
+                session.wait()
+            except SessionError as error:
+                errors.append(error)
+
+    session = dp.Session("night", workers, executor)
+    with within(60), dp.watch(Emits, "step", more), session:
+        session.submit(Emits())
+    assert session.result.ok and Emits(n=2).complete() and Fit(k=2).complete()
+    assert errors and all("cannot wait for itself" in str(error) for error in errors)
+
+
+def test_a_body_that_waits_for_its_own_session_is_told_so() -> None:
+    class Wait(dp.tasks.TaskPickle):
+        def run(self) -> None:
+            session.submit(Fit())
+            session.wait()
+
+    with within(60), dp.Session("night", 2, "threads", abort=False) as session:
+        session.submit(Wait())
+    assert "cannot wait for itself" in str(session.result.failures[0].error) and Fit().complete()
+
+
+def test_a_body_that_waits_for_its_next_attempt_is_in_nobodys_way(tmp_path: Path) -> None:
+    class Second(dp.tasks.TaskPickle):
+        retry_count = 2
+        retry_delay = 3600
+
+        def run(self) -> None:
+            (tmp_path / "tried").write_text("")
+            raise ValueError("not yet")
+
+    with within(60), pytest.raises(ZeroDivisionError), dp.Session("night", 2, "threads") as session:
+        session.submit(Second())
+        wait_for(tmp_path / "tried")
+        time.sleep(0.1)  # it must be told by then, else this shows nothing
+        session.submit(Fit())
+        while not Fit().complete():
+            time.sleep(0.01)
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("executor", ["serial", "threads"])
+def test_what_was_refused_is_told_once(executor: str) -> None:
+    class Circle(dp.tasks.TaskPickle):
+        def requires(self) -> Any:
+            return Circle()
+
+    with dp.Session("night", executor=executor) as session:
+        with pytest.raises(GraphError):
+            session.submit(Circle())
+            session.wait()
+        session.submit(Fit())
+        assert session.wait().ok
+
+
+def test_all_that_was_refused_and_nobody_was_told_is_told_at_the_end() -> None:
+    class Circle(dp.tasks.TaskPickle):
+        n = dp.IntParameter()
+
+        def requires(self) -> Any:
+            return Circle(n=self.n)
+
+    with pytest.warns(UserWarning, match="n=2"), pytest.raises(GraphError, match="n=1"), dp.Session("night") as session:
+        session.submit(Circle(n=1))
+        session.submit(Circle(n=2))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_fork_of_a_process_with_a_session_is_told_whose_that_is(tmp_path: Path) -> None:
+    with dp.Session("night", 2, "threads") as session:
+        session.submit(Fit())
+        session.wait()
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            try:
+                for ask in (lambda: session.submit(Fit(k=2)), session.wait, session.close):
+                    try:
+                        ask()
+                    except SessionError as error:
+                        assert "a fork of it" in str(error)
+                    else:
+                        os._exit(1)
+                session.__exit__(None, None, None)
+                os._exit(3)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+        session.submit(Fit(k=3))
+    assert session.result.ok and not Fit(k=2).complete()
 
 
 def test_what_makes_no_graph_is_told_where_it_is_submitted_and_the_others_go_on() -> None:
