@@ -192,6 +192,7 @@ class Coordinator:
             stale=options.stale,
             scheduler=None if mirror is None else (mirror.url, mirror.worker),
             basis=examiner.basis,
+            forced=self._forced,
         )
         with terminable():
             try:

@@ -14,7 +14,7 @@ import os
 import pickle
 import queue
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import nullcontext
 from functools import cache
@@ -273,6 +273,8 @@ class Dispatcher:
         URL of luigi's scheduler and the name of the run there: where bodies on workers say how far they are.
     basis : callable, optional
         Returns what stands for the code of a node's class and for what it needs; None if that is not known.
+    forced : collection of nodes
+        Their bodies run, whatever is there already.
     """
 
     def __init__(
@@ -284,7 +286,9 @@ class Dispatcher:
         stale: str | None = None,
         scheduler: tuple[str, str] | None = None,
         basis: Callable[[Any], bytes | None] = lambda node: None,
+        forced: Container[Any] = (),
     ) -> None:
+        self._forced = forced
         self._stale, self._scheduler, self._basis = stale, scheduler, basis
         self._choice, self._bodies, self._run_id, self._classes = choice, bodies, run_id, classes
         self._places: dict[str, _Place] = {}
@@ -338,7 +342,7 @@ class Dispatcher:
         work = _Work(node, used, place)
         work.seconds = float(timeout) if timeout else None
         work.around = (made.env, made.cwd) if made is not None and surrounds else None
-        left = self._left_behind(node) if plan.isolate and not place.remote else None
+        left = self._left_behind(node) if plan.isolate and not place.remote and node not in self._forced else None
         if left is None:
             self._begin(work)
         else:

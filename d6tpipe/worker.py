@@ -424,15 +424,16 @@ def _step(body: Any, step: Callable[[], Outcome]) -> Outcome:
     return outcome
 
 
-@lru_cache(maxsize=1)
 def _hear_signals() -> None:
     """Have signals that ask this process to stop raise `TaskCancelled` in the body that runs.
 
-    In the processes of our own pool only: those of others have a way of their own to be stopped.
+    In the processes of our own pool only: those of others have a way of their own to be stopped. A body before may have
+    set handlers of its own.
     """
     if worker_process.output is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _stop)
-        signal.signal(signal.SIGINT, _stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) is not _stop:
+                signal.signal(number, _stop)
 
 
 def _after_fork_in_child() -> None:

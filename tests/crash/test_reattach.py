@@ -245,6 +245,17 @@ def test_what_a_finished_run_has_left_does_not_stand_for_a_body_that_is_to_run_a
     assert len(world.bodies) == 2
 
 
+def test_what_a_killed_run_has_left_does_not_stand_for_a_body_that_is_forced_to_run(world: World) -> None:
+    first = world.start("run")
+    body = world.begun()
+    first.stop()
+    world.go()
+    world.wait_for(lambda: not os.path.exists(f"/proc/{body}"))
+    (world.place / "go.py").write_text(RUN.replace("dp.run(task, ", "dp.run(task, forced=Long(), "))
+    out, err = world.start("run").result()
+    assert "'Long': 'built', 'After': 'built'" in out and len(world.bodies) == 2, err
+
+
 def test_a_run_that_is_interrupted_takes_its_isolated_task_with_it(world: World) -> None:
     first = world.start("run")
     body = world.begun()

@@ -283,6 +283,24 @@ os._exit(1)
 """
 
 
+class Deaf(dp.tasks.TaskPickle):
+    def run(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.save(os.getpid())
+
+
+def test_what_a_body_does_with_signals_does_not_count_for_the_next(tmp_path: Path) -> None:
+    class Next(Long):
+        worker_timeout = 0.5
+
+        def requires(self) -> Any:
+            return Deaf()
+
+    dp.run(Next(place=str(tmp_path)), workers=2, abort=False)
+    assert (tmp_path / "checkpoint").exists()
+    assert int((tmp_path / "started").read_text()) == Deaf().outputLoad(), "it was another process: this shows nothing"
+
+
 class Forks(dp.tasks.TaskPickle):
     def run(self) -> None:
         child = os.fork()
