@@ -313,6 +313,37 @@ class Saves(d6tpipe.tasks.TaskPickle):
             with open(os.path.join(LOG, "saves"), "w") as log:
                 log.write(str(asked))
 
+class Older(d6tpipe.tasks.TaskPickle):
+    i = d6tpipe.IntParameter()
+    def run(self):
+        note(self)
+        self.save(10 * self.i)
+        self.saveMeta({"of": self.i})
+
+@d6tpipe.renamed_from("Older")
+class Newer(d6tpipe.tasks.TaskPickle):
+    i = d6tpipe.IntParameter()
+    def run(self):
+        note(self)
+        self.save(10 * self.i)
+        self.saveMeta({"of": self.i})
+
+@d6tpipe.migrates_from("Older", lambda old: {"number": old["i"]})
+class Converted(d6tpipe.tasks.TaskPickle):
+    number = d6tpipe.IntParameter()
+    def run(self):
+        note(self)
+        self.save(10 * self.number)
+
+class UsesFormer(d6tpipe.tasks.TaskPickle):
+    def requires(self):
+        return {"newer": Newer(i=1), "converted": Converted(number=2), "built": Newer(i=3)}
+    def run(self):
+        note(self)
+        found = self.inputLoad()
+        found["meta"] = self.metaLoad()["newer"]
+        self.save(found)
+
 class Patient(d6tpipe.tasks.TaskPickle):
     i = d6tpipe.IntParameter()
     def run(self):
@@ -639,6 +670,14 @@ def test_a_body_whose_time_is_up_can_save_what_it_has(flow: Any, executor: Any, 
     result = run(flow.Saves(), executor)
     assert result.counts == {"timeout": 1}
     assert "longer than 1 s (worker_timeout)" in Path(flow.LOG, "saves").read_text()
+
+
+def test_what_was_built_under_a_former_name_is_found_by_bodies(flow: Any, executor: Any) -> None:
+    assert run([flow.Older(i=1), flow.Older(i=2)], executor).ok
+    result = run(flow.UsesFormer(), executor)
+    assert result.ok, result.failures
+    assert flow.UsesFormer().outputLoad() == {"newer": 10, "converted": 20, "built": 30, "meta": {"of": 1}}
+    assert bodies(flow) == {"Older": 2, "Newer": 1, "UsesFormer": 1}
 
 
 def test_a_session_is_asked_for_more_while_bodies_run(flow: Any, executor: Any) -> None:
