@@ -18,6 +18,7 @@ from d6tpipe.coordinator import Coordinator, Options
 from d6tpipe.dispatch import choose
 from d6tpipe.errors import SessionError, TaskCancelled, told, warn
 from d6tpipe.examiner import Examiner
+from d6tpipe.executors.shared import LONGEST_GRACE
 from d6tpipe.graphs import asked_for, build_graph
 from d6tpipe.holds import who
 from d6tpipe.interfaces import Event
@@ -27,6 +28,13 @@ from d6tpipe.results import Result
 from d6tpipe.stores import Store, store_at
 
 __all__ = ["Session"]
+
+
+def _before_pools_end(call: Callable[[], None]) -> Any:
+    """Have a function called when the interpreter ends, while there are still processes that run bodies."""
+    from multiprocessing.util import Finalize
+
+    return Finalize(None, call, exitpriority=200)
 
 
 class _Submission:
@@ -247,6 +255,7 @@ show_capture
         self._thread: threading.Thread | None = None
         self._store: Store | None = None
         self._terminable: Any = None
+        self._at_exit: Any = None
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -286,6 +295,7 @@ show_capture
             )
             self._terminable = terminable()
             self._terminable.__enter__()
+            self._at_exit = _before_pools_end(self._abandon)
             self._thread.start()
         except BaseException:
             self._unlock()
@@ -389,11 +399,18 @@ show_capture
                 if self._summarised and (self.result.ok or not self._abort or given_up):
                     print(self.result.summary_text)
         finally:
+            self._at_exit.cancel()
             self._terminable.__exit__(None, None, None)
         if not broken:
             self._raise_errors()
             if self._abort:
                 self.result.raise_failure()
+
+    def _abandon(self) -> None:
+        """Give up what is not done, since the interpreter ends: record what is, ask what runs to stop."""
+        assert self._submitted is not None and self._thread is not None
+        self._submitted.cancel()
+        self._thread.join(LONGEST_GRACE)  # no longer: a body in a thread cannot be stopped
 
     def _raise_errors(self) -> None:
         problems = self._submitted.problems() if self._submitted is not None else []

@@ -52,7 +52,7 @@ class _Job:
         self.number, self.payload, self.shares, self.future = number, payload, shares, future
         self.kind: object = None
         self.seconds: float | None = None
-        self.worker: _Worker | None = None
+        self.worker: int | None = None  # the only one that can do it
         self.alone = False
 
 
@@ -186,6 +186,7 @@ class ProcessExecutor(Executor):
                 if owner is None:
                     future.set_exception(WorkerGone(f"the worker process {worker} has ended"))
                     return future
+                job.worker = worker
                 owner.own.append(job)
             else:
                 self._queue.append(job)
@@ -368,6 +369,8 @@ class ProcessExecutor(Executor):
                 worker.retired = True
             self._hand_out()  # before anybody is told: it should have something to do meanwhile
             gone = list(worker.own) if worker.leaving else []
+            if worker.leaving:
+                worker.own.clear()
         for job in gone:
             job.future.set_exception(WorkerGone(f"the worker process {worker.process.pid} has ended"))
         for job, good, data in done:
@@ -389,8 +392,9 @@ class ProcessExecutor(Executor):
             guilty = worker.jobs.pop(current, None)
             if guilty is None and len(worker.jobs) == 1 and not worker.leaving:
                 guilty = worker.jobs.popitem()[1]
-            self._queue.extendleft(reversed(list(worker.jobs.values())))
-            own = list(worker.own)
+            left = list(worker.jobs.values())
+            self._queue.extendleft(reversed([job for job in left if job.worker is None]))
+            own = [*[job for job in left if job.worker is not None], *worker.own]
             worker.jobs.clear()
             worker.own.clear()
         worker.close()
@@ -471,7 +475,8 @@ class ProcessExecutor(Executor):
             if message and (single or expected + seconds > _MESSAGE_SECONDS):
                 break
             self._queue.popleft()
-            if not job.future.set_running_or_notify_cancel():
+            # One that runs comes from a worker that has ended before it came to it.
+            if not job.future.running() and not job.future.set_running_or_notify_cancel():
                 continue
             message.append(job)
             expected += seconds

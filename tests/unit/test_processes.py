@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from d6tpipe.executors import worker_process
 from d6tpipe.executors.processes import ProcessExecutor
 from d6tpipe.executors.shared import Shared, WorkerDied, WorkerGone, WorkTimeout
 
@@ -106,6 +107,66 @@ def test_a_dead_worker_costs_one_piece_of_work_in_the_midst_of_tiny_ones(
     assert [future.result() for future in before + after] == [*range(200), *range(200)]
     error = guilty.exception()
     assert isinstance(error, WorkerDied) and said in str(error)
+
+
+def dies_at(n: int, which: int) -> int:
+    if n == which:
+        killed_by_itself()
+    return n
+
+
+def test_a_worker_that_dies_of_tiny_work_costs_no_more_than_that(pool: ProcessExecutor) -> None:
+    assert [pool.submit(dies_at, n, -1).result() for n in range(50)] == list(range(50))
+    futures = [pool.assign(dies_at, (n, 100), later=True) for n in range(400)]
+    pool.flush()
+    assert isinstance(futures[100].exception(30), WorkerDied)
+    assert [future.result(30) for n, future in enumerate(futures) if n != 100] == [n for n in range(400) if n != 100]
+    assert pool.submit(abs, -1).result() == 1
+
+
+def test_work_for_a_worker_that_dies_before_it_begins_is_nothing_for_others() -> None:
+    pool = ProcessExecutor(1)
+    try:
+        first = [pool.submit(dies_at, n, -1) for n in range(50)]
+        assert [future.result() for future in first] == list(range(50))
+        pid = first[-1].worker  # type: ignore[attr-defined]
+        os.kill(pid, signal.SIGSTOP)
+        kept = pool.assign(dies_at, (0, -1), worker=pid)
+        others = [pool.submit(dies_at, n, -1) for n in range(5)]
+        while len(pool._workers[pid].jobs) < 2:
+            time.sleep(0.001)
+        os.kill(pid, signal.SIGKILL)
+        assert isinstance(kept.exception(30), WorkerGone)
+        assert [future.result(30) for future in others] == list(range(5))
+    finally:
+        pool.kill()
+        pool.shutdown()
+
+
+def leaves_at(n: int, which: int) -> int:
+    if n == which:
+        worker_process.leave()
+    return n
+
+
+def test_a_worker_that_leaves_amid_tiny_work_leaves_the_rest_to_others() -> None:
+    pool = ProcessExecutor(1)
+    try:
+        first = [pool.submit(leaves_at, n, -1) for n in range(50)]
+        assert [future.result() for future in first] == list(range(50))
+        pid = first[-1].worker  # type: ignore[attr-defined]
+        os.kill(pid, signal.SIGSTOP)
+        others = [pool.assign(leaves_at, (n, 0), later=True) for n in range(5)]
+        pool.flush()
+        while len(pool._workers[pid].jobs) < 2:
+            time.sleep(0.001)
+        kept = pool.assign(leaves_at, (0, -1), worker=pid)
+        os.kill(pid, signal.SIGCONT)
+        assert isinstance(kept.exception(30), WorkerGone)
+        assert [future.result(30) for future in others] == list(range(5))
+    finally:
+        pool.kill()
+        pool.shutdown()
 
 
 def test_who_is_late_is_stopped_and_nobody_else(pool: ProcessExecutor, tmp_path: Path) -> None:

@@ -549,3 +549,32 @@ def test_a_process_that_is_asked_to_end_stops_its_session(wait: str, number: int
     assert process.returncode == (143 if number == signal.SIGTERM else -signal.SIGINT), err
     assert (tmp_path / "stopped-0").exists() and (tmp_path / "stopped-1").exists(), err
     assert not (tmp_path / "begun-2").exists() and "cancelled" in out
+
+
+LEFT_OPEN = """
+import sys, time
+sys.path.insert(0, {tests!r})
+import d6tpipe as dp
+from test_sessions import Base, Waits, wait_for
+dp.set_dir({data!r})
+session = dp.Session("night", {workers}, {executor!r}).open()
+session.submit([Base(n=n) for n in range(50)])
+session.wait()
+session.submit([Base(n=n) for n in range(50, 55)] + [Waits(place={place!r})])
+wait_for(__import__("pathlib").Path({place!r}) / "begun-0")
+{end}
+"""
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(5)"])
+def test_a_session_that_is_left_open_ends_with_the_program(end: str, tmp_path: Path) -> None:
+    script = LEFT_OPEN.format(
+        tests=str(Path(__file__).parent), data=str(tmp_path / "data"), place=str(tmp_path), workers=2,
+        executor="processes", end=end,
+    )  # fmt: skip
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert process.returncode == (5 if end else 0), process.stderr
+    assert (tmp_path / "stopped-0").exists(), "the body was not asked to stop"
+    dp.set_dir(str(tmp_path / "data"))
+    complete = [Base(n=n) for n in range(55) if Base(n=n).complete()]
+    assert len(complete) >= 50 and {str(state) for state in dp.run(complete).states.values()} == {"fresh"}
