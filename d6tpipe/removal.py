@@ -16,7 +16,7 @@ from typing import Any
 
 from d6tpipe import cache, plugins
 from d6tpipe.definitions import definition
-from d6tpipe.errors import shown
+from d6tpipe.errors import StorageError, shown
 from d6tpipe.examiner import outputs_of, record_of
 from d6tpipe.failpoints import fail_point
 from d6tpipe.holds import batches, held, holder, who
@@ -37,7 +37,7 @@ JOB = "files of its bodies"
 class Candidate:
     """One output that might go; or, with an empty path, the record of a task that has no outputs left.
 
-    Or, with `JOB` as its reason, the folder of the bodies of a task that goes.
+    Or the folder of the bodies of a task that goes.
 
     Attributes
     ----------
@@ -47,14 +47,16 @@ class Candidate:
         Absolute.
     size : int, bytes
     goes : bool
+    is_job : bool
+        It is the folder of the bodies.
     why : str
         Why it goes, or why it stays.
     """
 
-    __slots__ = ("goes", "path", "size", "task", "why")
+    __slots__ = ("goes", "is_job", "path", "size", "task", "why")
 
-    def __init__(self, task: str, path: str, goes: bool, why: str) -> None:
-        self.task, self.path, self.goes, self.why = task, path, goes, why
+    def __init__(self, task: str, path: str, goes: bool, why: str, is_job: bool = False) -> None:
+        self.task, self.path, self.goes, self.why, self.is_job = task, path, goes, why, is_job
         found = plugins.load("files", "local").stat(path) if path else None
         self.size: int = 0 if found is None else found[0]
 
@@ -108,7 +110,7 @@ class Removal:
                 reason = reason or why or _changed(path, outputs[path])
                 members.append(Candidate(record.task_id, path, not stays, reason))
             if not stays:
-                members += [Candidate(record.task_id, path, True, JOB) for path in self._job_folders(record)]
+                members += [Candidate(record.task_id, path, True, JOB, True) for path in self._job_folders(record)]
                 members = members or [Candidate(record.task_id, "", True, why)]
                 self._going[record.task_id] = record, members
             self.candidates += members
@@ -146,8 +148,8 @@ class Removal:
                         for one in members:
                             if reason:
                                 one.goes, one.why = False, reason
-                            elif one.why == JOB:
-                                shutil.rmtree(one.path, ignore_errors=True)  # what is left of it is in nobody's way
+                            elif one.is_job:
+                                _remove_folder(one.path)
                             elif one.path:
                                 files.remove(one.path)
                         if not reason:
@@ -172,7 +174,7 @@ class Removal:
 
     def amount(self) -> str:
         """Return how much goes, in words."""
-        files = [one for one in self.going if one.path and one.why != JOB]
+        files = [one for one in self.going if one.path and not one.is_job]
         tasks = len({one.task for one in self.going})
         size = in_bytes(sum([one.size for one in self.going]))
         outputs = f"{len(files)} output{'s' * (len(files) != 1)} ({size})"
@@ -258,6 +260,19 @@ def remove_outputs(store: Store, record: Record) -> bool:
     for path in held_in_memory:
         cache.data.pop(path, None)
     return True
+
+
+def _remove_folder(path: str) -> None:
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:  # somebody else has
+        pass
+    except OSError as error:
+        raise StorageError(
+            "The folder of the bodies of a task cannot be deleted",
+            facts={"path": path, "reason": error.strerror or error},
+            hint="Check who may write there, and say it again: what was deleted stays deleted.",
+        ) from error
 
 
 def _says_what_was_asked_for(record: Record | None) -> bool:

@@ -279,6 +279,28 @@ def test_the_folder_of_the_bodies_of_an_orphan_goes_with_it(tmp_path):
     assert not tasks[1].complete() and tasks[0].complete()
 
 
+def test_a_folder_of_bodies_that_cannot_be_deleted_is_told(monkeypatch):
+    class Leaves(d6tpipe.tasks.TaskPickle):
+        n = d6tpipe.IntParameter()
+
+        def run(self):
+            self.save(str(self.job.dir))
+
+    d6tpipe.run([Leaves(n=0), Leaves(n=1)])
+    place = Path(Leaves(n=1).outputLoad())
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    with monkeypatch.context() as context:
+        context.setattr(shutil, "rmtree", refuse)
+        with pytest.raises(d6tpipe.errors.StorageError, match=r"(?s)cannot be deleted.*Leaves_1.*Permission denied"):
+            d6tpipe.clean(Leaves(n=0), yes=True)
+    assert place.is_dir()
+    d6tpipe.clean(Leaves(n=0), yes=True)
+    assert not place.exists() and Leaves(n=0).complete()
+
+
 @pytest.mark.parametrize(
     "given",
     [
