@@ -48,7 +48,6 @@ class Options:
         Of luigi's scheduler.
     """
 
-    stale: str | None = None
     max_failures: int | None = None
     resources: Mapping[str, float] | None = None
     address: str | None = None
@@ -142,7 +141,7 @@ class Coordinator:
             The same after SIGTERM.
         """
         options, choice, graph, examiner = self._options, self._choice, self.graph, self.examiner
-        run_id = examiner.run_id
+        run_id, stale = examiner.run_id, examiner.policy.stale
         mirror = None
         if options.address is not None:
             from d6tpipe.central import Mirror
@@ -151,7 +150,8 @@ class Coordinator:
                 options.address, graph.order, self.goals, choice.n_workers, link, options.drain, options.claim
             )
         bar = self._bar = progress_for(options.progress, len(self._plan.nodes), intake is not None)
-        reporters: list[Callable[[Event], Any]] = [_luigi_events(graph, self.goals)] if _has_handlers() else []
+        luigi_is_told = intake is not None or _has_handlers()  # of a session somebody may register handlers by and by
+        reporters: list[Callable[[Event], Any]] = [_luigi_events(graph, self.goals)] if luigi_is_told else []
         reporters += [bar] if bar is not None else []
         reporters += [] if mirror is None else [mirror]
         follower = None
@@ -183,13 +183,13 @@ class Coordinator:
             refuse = ledger.refuse
         self._ledger = ledger
         capture = PythonCapture()
-        bodies = BodyRunner(options.stale, capture, mirror, choice.n_workers, run_id)
+        bodies = BodyRunner(stale, capture, mirror, choice.n_workers, run_id)
         dispatcher = self._dispatcher = Dispatcher(
             choice,
             bodies,
             run_id,
             lambda: {node.task.__class__ for node in self._plan.nodes},
-            stale=options.stale,
+            stale=stale,
             scheduler=None if mirror is None else (mirror.url, mirror.worker),
             basis=examiner.basis,
             forced=self._forced,

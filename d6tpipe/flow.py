@@ -190,7 +190,7 @@ def run(
     from d6tpipe.coordinator import Coordinator, Options  # a question has no use for what it imports
     from d6tpipe.dispatch import choose
 
-    options = Options(stale, max_failures, resources, address, claim, drain, callbacks, progress, show_capture)
+    options = Options(max_failures, resources, address, claim, drain, callbacks, progress, show_capture)
     choice = choose(workers, executor)
     begin = perf_counter()
     roots, sweeps = asked_for(tasks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import os
 import threading
 from collections import deque
@@ -16,11 +17,12 @@ from d6tpipe.callbacks import told_by
 from d6tpipe.cancellation import terminable
 from d6tpipe.coordinator import Coordinator, Options
 from d6tpipe.dispatch import choose
-from d6tpipe.errors import SessionError, TaskCancelled, told, warn
+from d6tpipe.errors import ParameterError, SessionError, TaskCancelled, told, warn
 from d6tpipe.examiner import Examiner
 from d6tpipe.executors.shared import LONGEST_GRACE
 from d6tpipe.graphs import asked_for, build_graph
 from d6tpipe.holds import who
+from d6tpipe.identity import nearest
 from d6tpipe.interfaces import Event
 from d6tpipe.ledger import new_run_id
 from d6tpipe.policy import Policy
@@ -35,6 +37,16 @@ def _before_pools_end(call: Callable[[], None]) -> Any:
     from multiprocessing.util import Finalize
 
     return Finalize(None, call, exitpriority=200)
+
+
+def _no_option(name: str) -> ParameterError:
+    known = [option for option in inspect.signature(Session).parameters if option != "unknown"]
+    near = nearest(name, known)
+    return ParameterError(
+        f"Session() has no option '{name}'",
+        facts={"options": ", ".join(known)},
+        hint=f"Did you mean '{near}'?" if near else "Use one of these; a session cannot force, select or claim.",
+    )
 
 
 class _Submission:
@@ -183,6 +195,8 @@ show_capture
 
     Raises
     ------
+    ParameterError
+        An unknown option; the message names the nearest one.
     SessionError
         A session of this name is open, here or in another process; or a body tries to open one.
     BuildError
@@ -233,7 +247,10 @@ show_capture
         show_capture: str | None = None,
         abort: bool = True,
         execution_summary: bool | None = None,
+        **unknown: Any,
     ) -> None:
+        for option in unknown:
+            raise _no_option(option)
         if not isinstance(name, str) or not name:
             raise SessionError("A session has a name", facts={"got": repr(name)}, hint='Write Session("night").')
         self.name = name
@@ -247,7 +264,7 @@ show_capture
 
             url = address_of(url)
         self._options = Options(
-            stale, max_failures, resources, url, callbacks=callbacks, progress=progress, show_capture=show_capture
+            max_failures, resources, url, callbacks=callbacks, progress=progress, show_capture=show_capture
         )
         self._policy = Policy(stale, freeze, no_freeze, stale_ok)
         self._submitted: _Submitted | None = None

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import luigi
 import pytest
 
 import d6tpipe as dp
-from d6tpipe.errors import BuildError, GraphError, SessionError, TaskCancelled
+from d6tpipe.errors import BuildError, GraphError, ParameterError, SessionError, TaskCancelled
 
 WORKERS = [("serial", 1), ("threads", 2), ("processes", 2)]
 
@@ -424,6 +425,27 @@ def test_a_session_is_open_from_one_cell_of_a_notebook_to_the_next() -> None:
         dp.Session("other").close()
     with dp.Session("night"):
         pass
+
+
+def test_an_unknown_option_is_told_with_the_nearest() -> None:
+    with pytest.raises(ParameterError, match=r"(?s)Session\(\) has no option 'wrkers'.*Did you mean 'workers'"):
+        dp.Session("night", wrkers=2)
+    with pytest.raises(ParameterError, match=r"(?s)no option 'forced_all'.*cannot force"):
+        dp.Session("night", forced_all=True)
+
+
+def test_handlers_of_luigi_are_told_that_were_registered_after_the_session_began() -> None:
+    told: list[str] = []
+    with dp.Session("night") as session:
+        session.submit(Base())
+        session.wait()
+        Fit.event_handler(luigi.Event.SUCCESS)(lambda task: told.append(f"built {task}"))
+        try:
+            session.submit(Fit())
+            session.wait()
+        finally:
+            luigi.Task._event_callbacks.pop(Fit, None)
+    assert told == ["built Fit(n=0, k=1)"]
 
 
 def test_a_body_cannot_open_a_session() -> None:
