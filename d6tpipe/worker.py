@@ -257,9 +257,7 @@ def _run_item(place: _Run, item: Any, memory: tuple[bytes, ...]) -> TaskResult:
         if not isolated:
             return _receipt(place, body, _step(body, body.start), keep)
         if place.is_parent():
-            worker_process.outlive()
-            if worker_process.is_orphan():  # perhaps somebody else has begun it meanwhile
-                os._exit(1)
+            worker_process.outlive()  # not before the lock is borrowed: till then it ends with the one that has lent it
             if seconds is not None:
                 _mind_the_time(seconds)
         with in_own_folder(body) as note:

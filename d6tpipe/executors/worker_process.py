@@ -19,7 +19,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FORGET", "LATE_AT", "LEAVING", "Known", "is_late", "is_orphan", "leave", "main", "outlive"]
+__all__ = ["FORGET", "LATE_AT", "LEAVING", "Known", "is_late", "leave", "main", "outlive"]
 
 FORGET = "forget"
 LEAVING = "leaving"
@@ -102,12 +102,6 @@ def outlive() -> None:
     """
     if fcntl is not None:
         signal.signal(signal.SIGIO, signal.SIG_IGN)
-
-
-def is_orphan() -> bool:
-    """Return whether the process that has started this one has ended."""
-    parent = parent_process()
-    return parent is not None and bool(wait([parent.sentinel], 0))
 
 
 def is_late() -> bool:
