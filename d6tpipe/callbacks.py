@@ -46,11 +46,14 @@ class Handler:
     def __call__(self, event: Event) -> None:
         """Call the function if it waits for this."""
         if event.kind is self._kind and self._test(event.task):
-            try:
-                self.callback(event)
-            except Exception as error:  # noqa: BLE001  (reported; what watches a run must not end it)
-                name = name_of(self.callback)
-                warn(f"{name} raised {told(error)} when it was told that {shown(event.task)} {event.kind!s}")
+            self._call(event, event.task, str(event.kind))
+
+    def _call(self, what: Any, task: Any, words: str) -> None:
+        """Call the function; what it raises is a warning, in which `words` say what it was told of the task."""
+        try:
+            self.callback(what)
+        except Exception as error:  # noqa: BLE001  (reported; what watches a run must not end it)
+            warn(f"{name_of(self.callback)} raised {told(error)} when it was told that {shown(task)} {words}")
 
     def remove(self) -> None:
         """Call the function no more."""

@@ -48,13 +48,8 @@ class Watcher(Handler):
 
     def __call__(self, emission: Any) -> None:
         """Call the function if it waits for this; whether for this task, the caller has found out."""
-        if emission.name != self.name or self._removed:
-            return
-        try:
-            self.callback(emission)
-        except Exception as error:  # noqa: BLE001  (reported; what watches a run must not end it)
-            name = name_of(self.callback)
-            warn(f"{name} raised {told(error)} when it was told that {shown(emission.task)} emitted {self.name!r}")
+        if emission.name == self.name and not self._removed:
+            self._call(emission, emission.task, f"emitted {self.name!r}")
 
     def remove(self) -> None:
         self._removed = True
